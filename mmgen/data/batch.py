@@ -1,0 +1,65 @@
+"""What a data set hands to a model: pictures, captions and what is known about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """Captioned pictures, all tensors on one device.
+
+    Raises:
+        ValueError: tensors of different batch sizes, or a caption without a word.
+    """
+
+    images: Tensor  # (B, 3, H, W) float in [-1, 1]
+    tokens: Tensor  # (B, T) int64, 0 = padding
+    lengths: Tensor  # (B,) int64, each in 1..T
+    class_ids: Tensor  # (B,) int64; equal ids mean "the same thing is shown"
+    captions: list[str]
+    scenes: Sequence[Any] | None = None  # what is shown, where the data set knows it
+    attributes: Tensor | None = None  # (B, A) int64, -1 where one does not apply
+    indices: Tensor | None = None  # (B,) int64, positions in the data set
+
+    def __post_init__(self) -> None:
+        size = len(self.captions)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor) and len(value) != size:
+                raise ValueError(
+                    f"{field.name} must hold one entry a caption; got shape "
+                    f"{tuple(value.shape)} for {size} captions."
+                )
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    @property
+    def mask(self) -> Tensor:
+        """Real words, shape (B, T) bool: True takes part in attention."""
+        positions = torch.arange(self.tokens.shape[1], device=self.tokens.device)
+        return positions[None, :] < self.lengths[:, None]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The same batch with every tensor on ``device``."""
+        moved = {
+            field.name: value.to(device, non_blocking=non_blocking)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **moved)
+
+    def __getitem__(self, rows: slice) -> Batch:
+        """The samples of a slice, as a batch."""
+        parts = {
+            field.name: value[rows]
+            for field in fields(self)
+            if (value := getattr(self, field.name)) is not None
+        }
+        return replace(self, **parts)
