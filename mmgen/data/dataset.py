@@ -1,8 +1,8 @@
 """What every captioned data set has in common.
 
-A data set here is a pure function of (index, epoch): which caption is picked, which crop
-is cut, is decided by these two numbers and the data set's seed alone. So the order of a
-run can be resumed at any step, and is the same for any number of processes.
+A data set here is a pure function of (index, epoch): which caption is picked, which
+crop is cut, is decided by these two numbers and the data set's seed alone. So the order
+of a run can be resumed at any step, and is the same for any number of processes.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class CaptionedDataset(ABC):
     """Captioned pictures with random access by (index, epoch).
 
     A subclass sets the attributes below and defines ``__len__``, ``prepare`` (cheap,
-    picklable, may run in a worker process) and ``finish`` (on the device, in the process
-    that trains: drawing pictures, normalising).
+    picklable, may run in a worker process) and ``finish`` (on the device, in the
+    process that trains: drawing pictures, normalising).
     """
 
     name: str  # as in load_dataset

@@ -95,7 +95,8 @@ class Vocabulary:
             words = tokenize(text)
             if not words:
                 raise ValueError(
-                    f"captions must not be empty; got {text!r}. Write at least one word."
+                    f"captions must not be empty; got {text!r}. Write at least one "
+                    f"word."
                 )
             if not any(word in self._index for word in words):
                 examples = ", ".join(repr(t) for t in self.tokens[2:8])
