@@ -1,0 +1,161 @@
+"""Run the chapters' notebooks and write their outputs the same way every time.
+
+    python book/tools/execute.py                    all of notebooks/*.ipynb
+    python book/tools/execute.py notebooks/vae.ipynb
+    python book/tools/execute.py --normalise-only   leaves the outputs as they are
+
+A notebook is written only when all of its cells ran. What differs from run to run and
+means nothing (times, widget identifiers, the patch version of Python) is taken out, so
+that a difference in version control is a difference in what the chapter says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).resolve().parents[2]
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+# The chapters' outputs are those of one thread at laptop scale on a CPU, wherever they
+# are made: sums are added up in another order with more threads.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MMGEN_SCALE": "laptop",
+    "CUDA_VISIBLE_DEVICES": "",
+    "PYTHONHASHSEED": "0",
+}
+
+
+def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
+    """Run every cell in order in a fresh kernel, keeping the state of the widgets."""
+    NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        record_timing=False,
+        coalesce_streams=True,
+        store_widget_state=True,
+    ).execute()
+
+
+def normalise(notebook: nbformat.NotebookNode, name: str) -> None:
+    """Take out what two runs of the same notebook do not share."""
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    widgets = notebook.metadata.get("widgets", {}).get(WIDGET_STATE)
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {
+                "display_name": "Python 3 (ipykernel)",
+                "language": "python",
+                "name": "python3",
+            },
+            "language_info": {"name": "python"},
+        }
+    )
+    for i, cell in enumerate(notebook.cells):
+        cell["id"] = f"{name}-{i + 1:02d}"
+        tags = cell.metadata.get("tags")
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+    if widgets:
+        _normalise_widgets(notebook, widgets, name)
+
+
+def _normalise_widgets(
+    notebook: nbformat.NotebookNode, widgets: dict, name: str
+) -> None:
+    """Keep the widgets that are shown, under identifiers counted from the top."""
+    state = widgets["state"]
+    shown = [
+        output.data[WIDGET_VIEW]["model_id"]
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if WIDGET_VIEW in output.get("data", {})
+    ]
+    order: list[str] = []
+
+    def visit(model: str) -> None:
+        if model not in order:
+            order.append(model)
+            for other in _references(state[model]):
+                visit(other)
+
+    for model in shown:
+        visit(model)
+    for model, entry in state.items():
+        # A link in the browser hangs on nothing; it stays where both of its ends stay.
+        ends = _references(entry["state"].get("source")) + _references(
+            entry["state"].get("target")
+        )
+        if len(ends) == 2 and all(end in order for end in ends):
+            visit(model)
+    text = json.dumps({"state": {model: state[model] for model in order}})
+    for model in order:
+        number = hashlib.md5(f"{name}/{order.index(model)}".encode()).hexdigest()
+        text = text.replace(model, number)
+        for cell in notebook.cells:
+            for output in cell.get("outputs", []):
+                view = output.get("data", {}).get(WIDGET_VIEW)
+                if view and view["model_id"] == model:
+                    view["model_id"] = number
+    notebook.metadata["widgets"] = nbformat.from_dict(
+        {
+            WIDGET_STATE: {
+                "version_major": widgets["version_major"],
+                "version_minor": widgets["version_minor"],
+                **json.loads(text),
+            }
+        }
+    )
+
+
+def _references(value: object) -> list[str]:
+    """Identifiers of the widgets that a widget's state points to."""
+    if isinstance(value, str) and value.startswith("IPY_MODEL_"):
+        return [value.removeprefix("IPY_MODEL_")]
+    if isinstance(value, dict):
+        return [found for v in value.values() for found in _references(v)]
+    if isinstance(value, list | tuple):
+        return [found for v in value for found in _references(v)]
+    return []
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("notebooks", nargs="*", type=Path, help="all by default")
+    parser.add_argument("--normalise-only", action="store_true", help="run nothing")
+    arguments = parser.parse_args()
+    paths = arguments.notebooks or sorted((ROOT / "notebooks").glob("*.ipynb"))
+    os.environ.update(ENVIRONMENT)
+    failed = []
+    for path in paths:
+        notebook = nbformat.read(path, as_version=4)
+        start = time.monotonic()
+        if not arguments.normalise_only:
+            try:
+                execute(notebook, path.resolve().parent)
+            except CellExecutionError as error:
+                print(f"{path}: a cell failed; the file is left as it was\n{error}")
+                failed.append(path)
+                continue
+        normalise(notebook, path.stem)
+        nbformat.validate(notebook)
+        nbformat.write(notebook, path)
+        size = path.stat().st_size / 1e6
+        print(f"{path}: {time.monotonic() - start:.0f} s, {size:.2f} MB", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""Figures and widgets of the chapters; matplotlib and ipywidgets load when drawn with.
+
+Every figure stands on one light card, in every theme: its colours are chosen against
+that card, so a page in dark mode shows the very figure that was checked in light mode.
+"""
+
+from mmgen.explore.figures import (
+    CARD,
+    INK,
+    PALETTE,
+    attention_overlay,
+    image_grid,
+    loss_curves,
+    new_figure,
+    show,
+)
+from mmgen.explore.interpolation import interpolate
+from mmgen.explore.widgets import frames_explorer, grid_explorer
+
+__all__ = [
+    "CARD",
+    "INK",
+    "PALETTE",
+    "attention_overlay",
+    "frames_explorer",
+    "grid_explorer",
+    "image_grid",
+    "interpolate",
+    "loss_curves",
+    "new_figure",
+    "show",
+]

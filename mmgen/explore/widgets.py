@@ -1,0 +1,179 @@
+"""Explorers: pictures computed once, then looked through without a running kernel.
+
+The pages of the built book have no Python behind them, so a callback would be dead
+there. All frames are therefore part of the widget, and sliders and stack are linked in
+the browser: the same explorer works in Jupyter and in the book, by mouse or by keys.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from mmgen.explore.figures import _to_pixels
+
+_MAXIMUM_BYTES = 700_000  # two explorers and the figures keep a page under 3 MB
+
+
+def _encode(frame: Any) -> bytes:
+    """A picture as lossless WebP or PNG, whichever is smaller."""
+    from PIL import Image
+
+    picture = Image.fromarray(_to_pixels(frame))
+    versions = []
+    for options in ({"format": "WEBP", "lossless": True}, {"format": "PNG"}):
+        buffer = io.BytesIO()
+        picture.save(buffer, **options)
+        versions.append(buffer.getvalue())
+    return min(versions, key=len)
+
+
+def _tile(frame: Any, label: str, size: int) -> Any:
+    """One frame as a widget; the label is what a screen reader says for the picture."""
+    import ipywidgets
+
+    content = _encode(frame)
+    image = ipywidgets.Image(
+        value=content,
+        format="webp" if content[:4] == b"RIFF" else "png",
+        width=size,
+        tooltip=label,
+    )
+    image.add_class("mmgen-frame")
+    return image
+
+
+def _slider(labels: Sequence[str], description: str) -> Any:
+    """A slider over named positions."""
+    import ipywidgets
+
+    return ipywidgets.SelectionSlider(
+        options=list(labels),
+        value=labels[0],
+        description=description,
+        continuous_update=True,
+        style={"description_width": "initial"},
+        layout={"width": "100%"},
+    )
+
+
+def _explorer(children: Sequence[Any], summary: str) -> Any:
+    """The finished box; ``summary`` is its plain text, the same on every machine."""
+    import ipywidgets
+
+    class Explorer(ipywidgets.VBox):
+        def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+            bundle = super()._repr_mimebundle_(**kwargs)
+            # the default text prints the bytes of every frame
+            return {**bundle, "text/plain": summary}
+
+    box = Explorer(list(children), layout={"max_width": "34rem", "width": "100%"})
+    box.add_class("mmgen-explorer")
+    size = sum(len(w.value) for w in _images(box))
+    if size > _MAXIMUM_BYTES:
+        raise ValueError(
+            f"the frames of an explorer may take {_MAXIMUM_BYTES // 1000} kB; these "
+            f"take {size // 1000} kB. Show fewer or smaller ones."
+        )
+    return box
+
+
+def _images(widget: Any) -> list[Any]:
+    """All image widgets below ``widget``."""
+    import ipywidgets
+
+    if isinstance(widget, ipywidgets.Image):
+        return [widget]
+    return [found for w in getattr(widget, "children", ()) for found in _images(w)]
+
+
+def _check_labels(labels: Sequence[str], count: int, name: str) -> None:
+    if count < 2 or len(labels) != count:
+        raise ValueError(
+            f"{name} must be at least two, one for each frame; got {len(labels)} "
+            f"labels for {count} frames."
+        )
+    if len(set(labels)) != len(labels):
+        raise ValueError(f"{name} must be distinct; got {list(labels)}.")
+
+
+def frames_explorer(
+    frames: Sequence[Any], labels: Sequence[str], description: str, size: int = 224
+) -> Any:
+    """A slider through frames that needs no kernel.
+
+    Args:
+        frames: pictures: tensors (3, H, W) in [-1, 1], PIL images or (H, W, 3) uint8.
+            Small ones; the browser enlarges them.
+        labels: what each frame shows; read beside the slider and by screen readers.
+        description: what the slider changes.
+        size: width of the shown picture, CSS pixels.
+
+    Returns:
+        An ipywidgets box; make it the last line of a cell.
+
+    Raises:
+        ValueError: fewer than two frames, labels that are doubled or of another number,
+            or frames that would make the page too large.
+    """
+    import ipywidgets
+
+    _check_labels(labels, len(frames), "labels")
+    tiles = [_tile(f, label, size) for f, label in zip(frames, labels, strict=True)]
+    stack = ipywidgets.Stack(tiles, selected_index=0)
+    slider = _slider(labels, description)
+    ipywidgets.jslink((slider, "index"), (stack, "selected_index"))
+    summary = (
+        f"Explorer with {len(tiles)} pictures. {description}: {', '.join(labels)}."
+    )
+    return _explorer([slider, stack], summary)
+
+
+def grid_explorer(
+    frames: Sequence[Sequence[Any]],
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    row_description: str,
+    column_description: str,
+    size: int = 224,
+) -> Any:
+    """Two sliders over a table of frames, without a kernel.
+
+    Args:
+        frames: rows of pictures, as for ``frames_explorer``.
+        row_labels, column_labels: what changes from row to row, and along a row.
+        row_description, column_description: names of the two sliders.
+        size: width of the shown picture, CSS pixels.
+
+    Returns:
+        An ipywidgets box; make it the last line of a cell.
+
+    Raises:
+        ValueError: rows of different lengths, labels that do not match the table, or
+            frames that would make the page too large.
+    """
+    import ipywidgets
+
+    _check_labels(row_labels, len(frames), "row_labels")
+    for row in frames:
+        _check_labels(column_labels, len(row), "column_labels")
+    rows_slider = _slider(row_labels, row_description)
+    columns_slider = _slider(column_labels, column_description)
+    rows = []
+    for row, row_label in zip(frames, row_labels, strict=True):
+        tiles = [
+            _tile(frame, f"{row_label}; {label}", size)
+            for frame, label in zip(row, column_labels, strict=True)
+        ]
+        stack = ipywidgets.Stack(tiles, selected_index=0)
+        ipywidgets.jslink((columns_slider, "index"), (stack, "selected_index"))
+        rows.append(stack)
+    table = ipywidgets.Stack(rows, selected_index=0)
+    ipywidgets.jslink((rows_slider, "index"), (table, "selected_index"))
+    summary = (
+        f"Explorer with {len(rows)} x {len(column_labels)} pictures. "
+        f"{row_description}: {', '.join(row_labels)}. "
+        f"{column_description}: {', '.join(column_labels)}."
+    )
+    return _explorer([rows_slider, columns_slider, table], summary)

@@ -1,0 +1,98 @@
+"""Explorers: complete without a kernel, small, and the same text on every machine."""
+
+import pytest
+import torch
+
+from mmgen import explore
+
+
+def _frames(count):
+    frames = -torch.ones(count, 3, 16, 16)
+    for i in range(count):
+        frames[i, :, : i + 1] = 1
+    return list(frames)
+
+
+def _all(widget):
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from _all(child)
+
+
+def _links(widget_ids):
+    from ipywidgets import Widget
+
+    for widget in Widget.widgets.values() if hasattr(Widget, "widgets") else ():
+        if type(widget).__name__ == "Link" and widget.source[0].model_id in widget_ids:
+            yield widget
+
+
+def test_frames_explorer_holds_all_frames_and_links_in_the_browser():
+    from ipywidgets.widgets.widget import _instances
+
+    box = explore.frames_explorer(_frames(4), list("abcd"), "step")
+    slider, stack = box.children
+    assert [tile.tooltip for tile in stack.children] == list("abcd")
+    assert len({bytes(tile.value) for tile in stack.children}) == 4
+    links = [
+        (w.source, w.target) for w in _instances.values() if type(w).__name__ == "Link"
+    ]
+    assert ((slider, "index"), (stack, "selected_index")) in links
+
+
+def test_frames_are_lossless():
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    frames = _frames(2)
+    box = explore.frames_explorer(frames, ["a", "b"], "step")
+    for frame, tile in zip(frames, box.children[1].children, strict=True):
+        pixels = np.asarray(Image.open(io.BytesIO(bytes(tile.value))).convert("RGB"))
+        assert (pixels == ((frame + 1) * 127.5).permute(1, 2, 0).numpy()).all()
+
+
+def test_grid_explorer_names_both_positions():
+    rows = [_frames(3), _frames(3)]
+    box = explore.grid_explorer(rows, ["red", "blue"], list("abc"), "colour", "size")
+    table = box.children[2]
+    assert [len(stack.children) for stack in table.children] == [3, 3]
+    assert table.children[1].children[2].tooltip == "blue; c"
+
+
+def test_plain_text_names_the_frames_and_no_identifier():
+    box = explore.frames_explorer(_frames(2), ["first", "last"], "Training step")
+    bundle = box._repr_mimebundle_()
+    assert bundle["text/plain"] == (
+        "Explorer with 2 pictures. Training step: first, last."
+    )
+    view = bundle["application/vnd.jupyter.widget-view+json"]
+    assert view["model_id"] == box.model_id
+
+
+@pytest.mark.parametrize(
+    ("count", "labels", "message"),
+    [
+        (1, ["a"], "at least two"),
+        (3, ["a", "b"], "2 labels"),
+        (2, ["a", "a"], "distinct"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(count, labels, message):
+    with pytest.raises(ValueError, match=message):
+        explore.frames_explorer(_frames(count), labels, "step")
+
+
+def test_a_ragged_table_is_refused():
+    with pytest.raises(ValueError, match="column_labels"):
+        explore.grid_explorer(
+            [_frames(2), _frames(3)], ["a", "b"], ["c", "d"], "row", "column"
+        )
+
+
+def test_an_explorer_too_large_for_a_page_is_refused():
+    generator = torch.Generator().manual_seed(0)
+    noise = [torch.rand(3, 256, 256, generator=generator) * 2 - 1 for _ in range(5)]
+    with pytest.raises(ValueError, match="fewer or smaller"):
+        explore.frames_explorer(noise, list("abcde"), "noise")
