@@ -1,0 +1,34 @@
+"""Checks that several layers and objectives share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def require_finite(**tensors: Tensor | None) -> None:
+    """Refuse NaN and infinity in tensors on the CPU.
+
+    On a GPU nothing is looked at, because reading the answer would make every call wait
+    for the device; the training loop stops at a loss that is not finite instead. While
+    a graph is compiled or exported the check is left out too.
+
+    Raises:
+        ValueError: an entry is not finite; the message names the argument.
+    """
+    if torch.compiler.is_compiling():
+        return
+    for name, tensor in tensors.items():
+        if tensor is None or tensor.device.type != "cpu":
+            continue
+        # One sum finds any NaN or infinity at a tenth of the price of looking at every
+        # entry; it can also overflow, so a bad sum is only the reason to look.
+        values = tensor.detach()
+        if torch.isfinite(values.sum(dtype=torch.float64)):
+            continue
+        bad = int(torch.isfinite(values).logical_not().sum())
+        if bad:
+            raise ValueError(
+                f"{name} must be finite; got {bad} entries of {values.numel()} that "
+                f"are NaN or infinite, shape {tuple(values.shape)}."
+            )
