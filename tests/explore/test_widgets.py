@@ -1,7 +1,12 @@
 """Explorers: complete without a kernel, small, and the same text on every machine."""
 
+import io
+
+import numpy as np
 import pytest
 import torch
+from ipywidgets.widgets.widget import _instances
+from PIL import Image
 
 from mmgen import explore
 
@@ -13,23 +18,7 @@ def _frames(count):
     return list(frames)
 
 
-def _all(widget):
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from _all(child)
-
-
-def _links(widget_ids):
-    from ipywidgets import Widget
-
-    for widget in Widget.widgets.values() if hasattr(Widget, "widgets") else ():
-        if type(widget).__name__ == "Link" and widget.source[0].model_id in widget_ids:
-            yield widget
-
-
 def test_frames_explorer_holds_all_frames_and_links_in_the_browser():
-    from ipywidgets.widgets.widget import _instances
-
     box = explore.frames_explorer(_frames(4), list("abcd"), "step")
     slider, stack = box.children
     assert [tile.tooltip for tile in stack.children] == list("abcd")
@@ -41,11 +30,6 @@ def test_frames_explorer_holds_all_frames_and_links_in_the_browser():
 
 
 def test_frames_are_lossless():
-    import io
-
-    import numpy as np
-    from PIL import Image
-
     frames = _frames(2)
     box = explore.frames_explorer(frames, ["a", "b"], "step")
     for frame, tile in zip(frames, box.children[1].children, strict=True):
