@@ -1,0 +1,140 @@
+"""What a submission must not be able to do, tried for real."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmgen.classroom import sandbox
+from mmgen.classroom.sandbox import Limits, run
+
+needs_namespaces = pytest.mark.skipif(
+    sandbox.available_wall() == "process",
+    reason="this kernel gives no user namespaces, so there is no wall to test",
+)
+
+
+def python(code: str, folder: Path, **limits: float) -> sandbox.Outcome:
+    command = [sys.executable, "-c", code]
+    return run(command, folder, wall="namespaces", limits=Limits(**limits))
+
+
+@needs_namespaces
+def test_only_the_working_folder_can_be_written(tmp_path: Path) -> None:
+    outside = tmp_path / "outside.txt"
+    outside.write_text("mine", encoding="utf-8")
+    work = tmp_path / "work"
+    work.mkdir()
+    code = f"""
+import os
+open("inside.txt", "w").write("ok")
+path = {str(outside)!r}
+for attempt in (lambda: open(path, "w"), lambda: os.remove(path)):
+    try:
+        attempt()
+        print("BROKE OUT")
+    except OSError as error:
+        print(error.errno)
+"""
+    outcome = python(code, work, seconds=30)
+    assert outcome.output.split() == ["30", "30"], outcome.output  # EROFS, twice
+    assert outside.read_text(encoding="utf-8") == "mine"
+    assert (work / "inside.txt").read_text(encoding="utf-8") == "ok"
+
+
+@needs_namespaces
+def test_the_wall_cannot_be_taken_down_from_inside(tmp_path: Path) -> None:
+    code = """
+import subprocess
+mount = ["mount", "-o", "remount,rw,bind", "/"]
+for how in (mount, ["unshare", "--user", "--map-root-user", "--mount", *mount]):
+    print(subprocess.run(how, capture_output=True).returncode != 0)
+"""
+    assert python(code, tmp_path, seconds=30).output.split() == ["True", "True"]
+
+
+@needs_namespaces
+def test_no_network_but_a_loopback_of_its_own(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        code = f"""
+import socket
+try:
+    socket.create_connection(("127.0.0.1", {port}), 2)
+    print("REACHED THE TEACHER")
+except OSError:
+    print("alone")
+own = socket.create_server(("127.0.0.1", 0))
+socket.create_connection(own.getsockname(), 2)
+print("loopback")
+"""
+        assert python(code, tmp_path, seconds=30).output.split() == [
+            "alone",
+            "loopback",
+        ]
+
+
+@needs_namespaces
+def test_an_endless_loop_ends_and_leaves_no_process(tmp_path: Path) -> None:
+    marker = f"mmgen-marker-{os.getpid()}"
+    code = (
+        f"import subprocess, sys; name = {marker!r}\n"
+        "subprocess.Popen([sys.executable, '-c', 'while True: pass', name])\n"
+        "while True: pass"
+    )
+    outcome = python(code, tmp_path, seconds=2)
+    assert outcome.timed_out and outcome.seconds < 10
+    lines = [
+        (process / "cmdline").read_bytes()
+        for process in Path("/proc").glob("[0-9]*")
+        if (process / "cmdline").exists()
+    ]
+    assert not any(marker.encode() in line for line in lines)
+
+
+@needs_namespaces
+def test_twenty_gigabytes_are_refused(tmp_path: Path) -> None:
+    outcome = python("x = bytearray(20 << 30)", tmp_path, seconds=30, memory_gb=2)
+    assert outcome.status != 0 and "MemoryError" in outcome.output
+
+
+def test_a_plain_process_warns_that_it_is_no_wall(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="No sandbox"):
+        outcome = run(
+            [sys.executable, "-c", "print(6 * 7)"],
+            tmp_path,
+            wall="process",
+            limits=Limits(seconds=30),
+        )
+    assert outcome.output.strip() == "42" and outcome.status == 0
+
+
+def test_docker_gets_no_network_and_a_memory_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No engine here: a program of that name writes down what it was asked to do.
+    fake = tmp_path / "bin" / "docker"
+    fake.parent.mkdir()
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n', encoding="utf-8")
+    fake.chmod(0o755)
+    monkeypatch.setenv("MMGEN_GRADE_IMAGE", "mmgen:grade")
+    monkeypatch.setattr(os, "defpath", f"{fake.parent}:{os.defpath}")
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    work = tmp_path / "work"
+    work.mkdir()
+    outcome = run(
+        [sys.executable, "-m", "x"], work, wall="docker", limits=Limits(memory_gb=3)
+    )
+    asked = outcome.output.split()
+    assert {"--network=none", "--read-only", "--cap-drop=ALL", "--memory=3g"} <= set(
+        asked
+    )
+    assert f"--volume={work}:{work}" in asked
+    assert asked[-4:] == ["mmgen:grade", "python", "-m", "x"]
+
+
+def test_unknown_wall(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"wall must be one of.*got 'moat'"):
+        run(["true"], tmp_path, wall="moat", limits=Limits())
