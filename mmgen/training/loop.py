@@ -600,7 +600,7 @@ class _Loop:
     def _farewell(self) -> str:
         if self.last_checkpoint is None:
             return (
-                f"training was stopped after step {self.done}; nothing was saved, as no "
+                f"training was stopped after step {self.done}; nothing was saved: no "
                 f"out folder was named."
             )
         return (
