@@ -1,0 +1,247 @@
+"""Shapes: a captioned world made on the fly, in which right and wrong are decided.
+
+A scene is objects on a background (``shapes_world``); ``render`` draws it
+(``shapes_render``), ``describe`` writes what its caption states and ``parse`` gives
+back what any caption demands (``shapes_language``), ``read`` finds out what any picture
+shows (``shapes_read``). The data set below puts them into batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmgen.data.batch import Batch
+from mmgen.data.dataset import CaptionedDataset
+from mmgen.data.shapes_language import (
+    MAX_TOKENS,
+    TASKS,
+    Demand,
+    ObjectDemand,
+    describe,
+    facts,
+    parse,
+    vocabulary,
+)
+from mmgen.data.shapes_render import check_image_size, draw, palettes, render
+from mmgen.data.shapes_world import (
+    BACKGROUNDS,
+    COLOURS,
+    HELD_OUT,
+    KINDS,
+    MENTIONS,
+    POSITIONS,
+    RELATIONS,
+    SHAPES,
+    SIZES,
+    SPLITS,
+    Object,
+    Scene,
+    SceneTable,
+    hash_indices,
+    one_of,
+    sample_scenes,
+)
+from mmgen.data.vocabulary import LANGUAGES
+
+__all__ = [
+    "BACKGROUNDS",
+    "COLOURS",
+    "HELD_OUT",
+    "KINDS",
+    "MENTIONS",
+    "POSITIONS",
+    "RELATIONS",
+    "SHAPES",
+    "SIZES",
+    "SPLITS",
+    "TASKS",
+    "Demand",
+    "Object",
+    "ObjectDemand",
+    "Scene",
+    "SceneTable",
+    "ShapesDataset",
+    "describe",
+    "facts",
+    "palettes",
+    "parse",
+    "render",
+    "sample_scenes",
+]
+
+SPLIT_SIZES = {"train": 50_000, "validation": 2_000, "test": 5_000}
+SPLIT_SIZES["compositional"] = SPLIT_SIZES["test"]
+_VARIANTS = 4  # captions of a sample in a language; an epoch picks one
+
+
+@dataclass
+class _Prepared:
+    """A batch before its pictures are drawn."""
+
+    codes: Tensor  # (B, K, 5) int16, as in SceneTable
+    backgrounds: Tensor  # (B,) int16
+    tokens: Tensor  # (B, T) int16
+    lengths: Tensor  # (B,) int16
+    class_ids: Tensor  # (B,) int64
+    attributes: Tensor  # (B, 4) int16
+    indices: Tensor  # (B,) int64
+    captions: list[str]
+    scenes: SceneTable
+
+
+class ShapesDataset(CaptionedDataset):
+    """Scenes with captions, drawn on the device that asks for them.
+
+    ``Batch.scenes`` holds what is shown, ``Batch.class_ids`` are equal exactly if the
+    captions demand the same, and the columns of ``Batch.attributes`` describe the first
+    object.
+
+    Args:
+        split: "train", "validation", "test", or "compositional": scenes with a colour x
+            shape pair of ``HELD_OUT``, which the other splits never show.
+        image_size: 16, 32, 64, 128, 256 or 512.
+        language: "en", "zh" or "both".
+        objects: allowed numbers of objects, e.g. ``(1, 2)``.
+        kinds: allowed kinds of scenes, of ``KINDS``.
+        seed: another seed is another world.
+        size: samples of the split; a smaller set is the beginning of a larger one.
+
+    Raises:
+        ValueError: an argument outside of what is listed here.
+    """
+
+    name = "shapes"
+
+    def __init__(
+        self,
+        split: str = "train",
+        image_size: int = 64,
+        language: str = "en",
+        *,
+        objects: Sequence[int] = (1, 2, 3, 4),
+        kinds: Sequence[str] = KINDS,
+        seed: int = 0,
+        size: int | None = None,
+    ) -> None:
+        one_of("split", split, SPLITS)
+        one_of("language", language, LANGUAGES)
+        check_image_size(image_size)
+        size = SPLIT_SIZES[split] if size is None else size
+        if size < 1:
+            raise ValueError(f"size must be at least 1 sample; got {size}.")
+        self.split, self.image_size, self.language = split, image_size, language
+        self.options = {
+            "objects": tuple(objects),
+            "kinds": tuple(kinds),
+            "seed": seed,
+            "size": size,
+        }
+        self.vocabulary = vocabulary(language)
+        self.max_tokens = MAX_TOKENS[language]
+        self.attributes = {
+            "shape": SHAPES,
+            "colour": COLOURS,
+            "size": SIZES,
+            "position": POSITIONS,
+        }
+        self.scenes = sample_scenes(
+            size, seed=seed, split=split, objects=objects, kinds=kinds
+        )
+        self._languages = ("en", "zh") if language == "both" else (language,)
+        # One key for captions of all options: a sample's caption hangs on nothing else.
+        self._key = (seed, SPLITS.index(split), 1)
+        first = self.scenes.codes[:, 0, :3]
+        position = self.scenes.positions()[:, :1]
+        self._attributes = np.concatenate([first, position], axis=1).astype(np.int16)
+        self._class_ids = demand_ids(self.scenes)
+        self._used = max(1, int(self.scenes.counts().max()))
+        # Captions are written when they are first asked for, and kept.
+        slots = len(self._languages) * _VARIANTS
+        self._captions: dict[int, str] = {}
+        self._tokens = np.zeros((size, slots, self.max_tokens), dtype=np.int16)
+        self._lengths = np.zeros((size, slots), dtype=np.int16)
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def _write(self, index: int, slot: int) -> None:
+        language = self._languages[slot // _VARIANTS]
+        key = np.array([index * 2 * _VARIANTS + slot % _VARIANTS])
+        rng = int(hash_indices(key, *self._key, len(language))[0])
+        caption = describe(self.scenes[index], language, rng)
+        tokens, lengths = self.vocabulary.encode(caption, self.max_tokens)
+        self._captions[index * self._lengths.shape[1] + slot] = caption
+        self._tokens[index, slot] = tokens[0].numpy()
+        self._lengths[index, slot] = int(lengths[0])
+
+    def prepare(self, indices: Sequence[int], epoch: int) -> _Prepared:
+        """Scenes and captions of the samples; cheap once they have been seen."""
+        rows = np.asarray(indices, dtype=np.int64)
+        slots = self._lengths.shape[1]
+        picked = (hash_indices(rows, *self._key, 2, epoch) >> np.uint64(32)).astype(
+            np.int64
+        ) % slots
+        for i in np.flatnonzero(self._lengths[rows, picked] == 0):
+            self._write(int(rows[i]), int(picked[i]))
+        return _Prepared(
+            codes=torch.from_numpy(self.scenes.codes[rows, : self._used]),
+            backgrounds=torch.from_numpy(self.scenes.backgrounds[rows]),
+            tokens=torch.from_numpy(self._tokens[rows, picked]),
+            lengths=torch.from_numpy(self._lengths[rows, picked]),
+            class_ids=torch.from_numpy(self._class_ids[rows]),
+            attributes=torch.from_numpy(self._attributes[rows]),
+            indices=torch.from_numpy(rows),
+            captions=[self._captions[key] for key in (rows * slots + picked).tolist()],
+            scenes=self.scenes[rows],
+        )
+
+    def finish(self, prepared: _Prepared, device: torch.device | str) -> Batch:
+        """The batch, its pictures drawn on ``device`` without waiting for it."""
+
+        def there(tensor: Tensor) -> Tensor:
+            return tensor.to(device, non_blocking=True)
+
+        return Batch(
+            images=draw(
+                there(prepared.codes), there(prepared.backgrounds), self.image_size
+            ),
+            tokens=there(prepared.tokens).long(),
+            lengths=there(prepared.lengths).long(),
+            class_ids=there(prepared.class_ids),
+            captions=prepared.captions,
+            scenes=prepared.scenes,
+            attributes=there(prepared.attributes).long(),
+            indices=there(prepared.indices),
+        )
+
+
+def demand_ids(scenes: SceneTable) -> np.ndarray:
+    """``facts(scene).id`` of every scene at once, shape (N,) int64."""
+    says = [(scenes.mentions >> i & 1).astype(bool)[:, None] for i in range(5)]
+    colour, size, position, relation, ground = says
+    codes = scenes.codes.astype(np.int64)
+    kind = codes[..., 0]
+    for values, said, many in (
+        (codes[..., 1], colour, len(COLOURS)),
+        (codes[..., 2], size, len(SIZES)),
+        (scenes.positions(), position, len(POSITIONS)),
+    ):
+        kind = kind * (many + 1) + np.where(said, values + 1, 0)
+    kind = np.where(codes[..., 0] < 0, 0, kind + 1)
+    dx, dy = (codes[:, 1, 3:] - codes[:, 0, 3:]).T
+    # left of, right of, above, below, as relation_of tells them
+    word = np.where(np.abs(dx) >= np.abs(dy), np.where(dx > 0, 0, 1), dy <= 0)
+    word = np.where(np.abs(dx) >= np.abs(dy), word, word + 2)
+    turned = kind[:, 0] > kind[:, 1]
+    word = np.where(turned, word ^ 1, word)
+    word = np.where(kind[:, 0] == kind[:, 1], word & 2, word)
+    identity = np.zeros(len(codes), dtype=np.int64)
+    for column in np.sort(kind, axis=1).T:
+        identity = identity << 10 | column
+    identity = identity << 3 | np.where(relation[:, 0], word + 1, 0)
+    return identity << 3 | np.where(ground[:, 0], scenes.backgrounds + 1, 0)
