@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,8 +18,12 @@ _TOKEN = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[\u3400-\u4dbf\u4e00-\u9fff\uf900-\u
 
 
 def tokenize(caption: str) -> list[str]:
-    """Words of an English caption in lower case, characters of a Chinese one."""
-    return _TOKEN.findall(caption.lower())
+    """Words of an English caption in lower case, characters of a Chinese one.
+
+    Accents are dropped ("piñata" is the word "pinata", as English readers type it).
+    """
+    text = unicodedata.normalize("NFKD", caption.lower().replace("’", "'"))
+    return _TOKEN.findall("".join(c for c in text if not unicodedata.combining(c)))
 
 
 class Vocabulary:
