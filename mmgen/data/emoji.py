@@ -279,8 +279,8 @@ def resized(art: np.ndarray, image_size: int) -> Tensor:
     """Pictures at another size, by Pillow's Lanczos filter.
 
     The filter is linear and separable, so its weights are read off once, from an
-    identity matrix, and all pictures are resized by two matrix products: six times
-    faster than one call a picture, and within one grey level of it.
+    identity matrix, and all pictures are resized by two matrix products: in half the
+    time of one call a picture, and within one grey level of it.
 
     Args:
         art: (N, S, S, 3) uint8.
