@@ -8,6 +8,6 @@ METHODS: dict[str, str] = {
     "damsm": "mmgen.models.damsm:DAMSMTask",
     "vae": "mmgen.models.vae:VAETask",
     "cvae": "mmgen.models.vae:ConditionalVAETask",
-    "mvae": "mmgen.models.vae:MultimodalVAETask",
+    "mvae": "mmgen.models.multimodal_vae:MultimodalVAETask",
     "attngan": "mmgen.models.attngan:AttnGANTask",
 }

@@ -1,0 +1,1158 @@
+r"""Variational autoencoders: of pictures, and of pictures with a condition.
+
+A decoder turns a latent code z into a distribution over pictures, an encoder guesses
+which codes a picture may have come from, and both climb a lower bound of log p(x). The
+file reads in the chapter's order: the bound and its parts, the likelihoods, the
+networks, ``VAE`` and ``ConditionalVAE``, the training tasks, and the samplers that are
+left when training is over. Several modalities: ``mmgen.models.multimodal_vae``.
+
+Kingma and Welling, *Auto-Encoding Variational Bayes*, ICLR 2014.
+Sohn, Lee and Yan, *Learning Structured Output Representation using Deep Conditional
+Generative Models*, NeurIPS 2015.
+Burda, Grosse and Salakhutdinov, *Importance Weighted Autoencoders*, ICLR 2016.
+Kingma et al., *Improving Variational Inference with Inverse Autoregressive Flow*,
+NeurIPS 2016 (free bits).
+Rybkin, Daniilidis and Levine, *Simple and Effective VAE Training with Calibrated
+Decoders*, ICML 2021 (one learned scale).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, silu
+
+from mmgen.data.vocabulary import Vocabulary
+from mmgen.layers.encoders import TextEncoder
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from mmgen.data.batch import Batch
+    from mmgen.data.dataset import CaptionedDataset
+
+# |log σ²| that a head may give: σ from 1/400 to 400, so that no exponential overflows.
+LOGVAR_BOUND = 12.0
+# A density narrower than one grey level of [-1, 1] rewards what nobody can see.
+GREY_LEVEL = 2 / 255
+GROUPS = 4  # of a group normalisation
+
+
+# ------------------------------------------------------------- the bound and its parts
+
+
+def gaussian_kl_terms(
+    mu: Tensor,
+    logvar: Tensor,
+    prior_mu: Tensor | None = None,
+    prior_logvar: Tensor | None = None,
+) -> Tensor:
+    r"""KL divergence of diagonal Gaussians, dimension by dimension, in nats.
+
+    .. math:: \mathrm{KL}_d = \tfrac12\Big(e^{\delta_d} - 1 - \delta_d
+              + \frac{(\mu_d - m_d)^2}{s_d^2}\Big),
+              \qquad \delta_d = \log\sigma_d^2 - \log s_d^2
+
+    Args:
+        mu, logvar: of q, shape (..., Z).
+        prior_mu, prior_logvar: m and log s² of p, broadcastable to (..., Z); standard
+            normal where left out.
+
+    Returns:
+        Shape (..., Z), each at least 0. Where a variance ratio or a squared distance
+        exceeds the type's range, the divergence does too: the result is infinite, not
+        NaN.
+
+    Source:
+        Kingma and Welling 2014, appendix B, for a standard normal p.
+    """
+    delta = logvar if prior_logvar is None else logvar - prior_logvar
+    squared = (mu if prior_mu is None else mu - prior_mu) ** 2
+    if prior_logvar is not None:
+        squared = squared * torch.exp(-prior_logvar)
+    # expm1 keeps the digits that exp(δ) - 1 loses where q is close to p
+    return 0.5 * (torch.expm1(delta) - delta + squared)
+
+
+def gaussian_kl(
+    mu: Tensor,
+    logvar: Tensor,
+    prior_mu: Tensor | None = None,
+    prior_logvar: Tensor | None = None,
+) -> Tensor:
+    """KL divergence of diagonal Gaussians in nats, **summed** over dimensions.
+
+    Args:
+        mu, logvar: of q, shape (B, Z).
+        prior_mu, prior_logvar: of p, standard normal where left out.
+
+    Returns:
+        Shape (B,), at least 0 (see ``gaussian_kl_terms``, also for overflow).
+
+    Raises:
+        ValueError: ``mu`` and ``logvar`` of different shapes.
+
+    Source:
+        Kingma and Welling 2014, appendix B. AttnGAN's code takes the mean over its 100
+        dimensions where this is the sum, so its term is 100 times smaller.
+    """
+    if mu.shape != logvar.shape:
+        raise ValueError(
+            f"mu and logvar must have one shape; got {tuple(mu.shape)} and "
+            f"{tuple(logvar.shape)}."
+        )
+    return gaussian_kl_terms(mu, logvar, prior_mu, prior_logvar).sum(dim=-1)
+
+
+def reparameterise(mu: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
+    r"""A sample of a Gaussian as a differentiable function of its parameters.
+
+    .. math:: z = \mu + \sigma \odot \varepsilon, \qquad \varepsilon \sim N(0, I)
+
+    Args:
+        mu, logvar: shape (..., Z).
+        noise: standard normal ε, broadcastable with them (K samples: (K, B, Z)).
+
+    Returns:
+        Samples z, of the broadcast shape.
+    """
+    return mu + torch.exp(0.5 * logvar) * noise
+
+
+class ELBO(NamedTuple):
+    """The evidence lower bound with its two terms apart, in nats."""
+
+    reconstruction: Tensor  # (B,) E_q[log p(x|z)]: how well codes explain the picture
+    kl: Tensor  # (B,) KL(q(z|x) || p(z)): what the codes cost
+
+    @property
+    def value(self) -> Tensor:
+        """The bound itself, reconstruction - kl, shape (B,)."""
+        return self.reconstruction - self.kl
+
+
+def elbo(
+    log_likelihood: Tensor,
+    mu: Tensor,
+    logvar: Tensor,
+    prior_mu: Tensor | None = None,
+    prior_logvar: Tensor | None = None,
+) -> ELBO:
+    r"""The evidence lower bound, with the divergence in closed form.
+
+    .. math:: \log p(x) \ge E_{q(z|x)}[\log p(x|z)] - \mathrm{KL}(q(z|x) \,\|\, p(z))
+
+    Args:
+        log_likelihood: log p(x|z) for z ~ q, shape (B,), or (S, B) for S samples of z,
+            which are averaged.
+        mu, logvar: of q(z|x), shape (B, Z).
+        prior_mu, prior_logvar: of p(z), standard normal where left out.
+
+    Returns:
+        Both terms, shape (B,) each.
+
+    Source:
+        Kingma and Welling 2014, eq. 3 and 10.
+    """
+    if log_likelihood.ndim == 2:
+        log_likelihood = log_likelihood.mean(dim=0)
+    return ELBO(log_likelihood, gaussian_kl(mu, logvar, prior_mu, prior_logvar))
+
+
+def gaussian_log_prob(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
+    """Log-density of a diagonal Gaussian at z, (..., Z) to (...), in nats."""
+    squared = (z - mu) ** 2 * torch.exp(-logvar)
+    return -0.5 * (squared + logvar + math.log(2 * math.pi)).sum(dim=-1)
+
+
+def iwae_bound(log_weights: Tensor) -> Tensor:
+    r"""The importance-weighted bound of log p(x) from K samples of q.
+
+    .. math:: \mathcal L_K = E\Big[\log \frac1K \sum_{k=1}^K w_k\Big], \qquad
+              w_k = \frac{p(x|z_k)\,p(z_k)}{q(z_k|x)}
+
+    K = 1 is the ELBO; the bound rises with K towards log p(x).
+
+    Args:
+        log_weights: log w, shape (K, B) with K >= 1.
+
+    Returns:
+        One estimate of the bound for each picture, shape (B,), in nats.
+
+    Raises:
+        ValueError: no sample.
+
+    Source:
+        Burda et al. 2016, eq. 8.
+    """
+    if log_weights.ndim != 2 or len(log_weights) == 0:
+        raise ValueError(
+            f"log_weights must have shape (K, B) with K >= 1; got "
+            f"{tuple(log_weights.shape)}."
+        )
+    return torch.logsumexp(log_weights, dim=0) - math.log(len(log_weights))
+
+
+def kl_weight(index: int, warmup_steps: int, beta: float = 1.0) -> float:
+    """Weight of the KL term at step ``index``: a line from 0 to ``beta``, then flat.
+
+    A decoder that has learned nothing has no use for z, and a KL at full weight then
+    closes the channel before anything was sent through it (Bowman et al., *Generating
+    Sentences from a Continuous Space*, 2016; beta: Higgins et al. 2017).
+    """
+    return beta * min(1.0, (index + 1) / (warmup_steps + 1))
+
+
+def free_bits(kl_terms: Tensor, nats: float) -> Tensor:
+    r"""A KL that asks nothing of a dimension as long as it carries under ``nats``.
+
+    .. math:: \sum_d \max\big(\lambda, \tfrac1B \sum_b \mathrm{KL}_{bd}\big)
+
+    Args:
+        kl_terms: KL of each dimension, shape (B, Z).
+        nats: λ >= 0; 0 gives the plain mean KL.
+
+    Returns:
+        A scalar in nats.
+
+    Raises:
+        ValueError: a negative λ.
+
+    Source:
+        Kingma et al. 2016, eq. 15 (one dimension a group).
+    """
+    if nats < 0:
+        raise ValueError(f"nats must be at least 0; got {nats}.")
+    return kl_terms.mean(dim=0).clamp(min=nats).sum()
+
+
+# ------------------------------------------------------------------------- likelihoods
+
+
+def _check_range(images: Tensor, low: float, high: float, name: str) -> None:
+    """Raise where a picture leaves [low, high]; only on the CPU.
+
+    Looking at values on a GPU would make every training step wait for it.
+    """
+    if images.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    smallest, largest = images.min().item(), images.max().item()
+    if not (low <= smallest and largest <= high):  # "not" also catches NaN
+        raise ValueError(
+            f"images of a {name} likelihood must lie in [{low:g}, {high:g}]; got "
+            f"values in [{smallest:g}, {largest:g}]. Divide 8-bit pictures by 127.5 "
+            f"and subtract 1 to reach [-1, 1]; add 1 and halve to go on to [0, 1]."
+        )
+
+
+def gaussian_log_likelihood(images: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    r"""Log-density of pictures under a Gaussian for every pixel and channel, in nats.
+
+    .. math:: \log p(x|z) = -\sum_i \frac{(x_i - \mu_i)^2}{2\sigma^2}
+              - D \log \sigma - \tfrac D2 \log 2\pi
+
+    Args:
+        images: (B, 3, H, W) in [-1, 1].
+        mean: the decoder's picture μ, (B, 3, H, W).
+        scale: σ > 0, one for all pixels (shape ()) or broadcastable to the pictures.
+
+    Returns:
+        Shape (B,). It is the log of a density: it may be positive.
+
+    Raises:
+        ValueError: pictures outside [-1, 1] (looked at on the CPU only).
+    """
+    _check_range(images, -1, 1, "Gaussian")
+    scaled = (images - mean) / scale
+    terms = -0.5 * scaled**2 - torch.log(scale) - 0.5 * math.log(2 * math.pi)
+    return terms.flatten(1).sum(dim=1)
+
+
+def bernoulli_log_likelihood(images: Tensor, logits: Tensor) -> Tensor:
+    r"""Log-probability of black-and-white pictures, pixels independent, in nats.
+
+    .. math:: \log p(x|z) = \sum_i x_i \log \pi_i + (1 - x_i) \log(1 - \pi_i), \qquad
+              \pi = \mathrm{sigmoid}(\mathrm{logits})
+
+    For grey values between 0 and 1 this is the usual cross-entropy, but no longer the
+    log of a probability (Loaiza-Ganem and Cunningham 2019 supply what is missing).
+
+    Args:
+        images: (B, C, H, W) in [0, 1].
+        logits: the same shape.
+
+    Returns:
+        Shape (B,), at most 0.
+
+    Raises:
+        ValueError: pictures outside [0, 1] (looked at on the CPU only).
+    """
+    _check_range(images, 0, 1, "Bernoulli")
+    terms = binary_cross_entropy_with_logits(logits, images, reduction="none")
+    return -terms.flatten(1).sum(dim=1)
+
+
+class PixelLikelihood(nn.Module):
+    """p(x|z) for pictures in [-1, 1], given what a decoder puts out.
+
+    Args:
+        kind: "gaussian", or "bernoulli" (pictures are then moved to [0, 1]).
+        scale: σ of the Gaussian in [-1, 1] units; the starting point if it is learned.
+        learn_scale: whether σ, one number for all pixels, is a parameter. The bound
+            then sets it to the root mean square error that is left (Rybkin et al. 2021,
+            eq. 4-5), and so weighs the two terms by itself.
+
+    Raises:
+        ValueError: an unknown ``kind``, or a ``scale`` below one grey level (2/255).
+    """
+
+    log_excess: Tensor
+
+    def __init__(self, kind: str, scale: float, learn_scale: bool) -> None:
+        super().__init__()
+        if kind not in ("gaussian", "bernoulli"):
+            raise ValueError(
+                f'likelihood must be "gaussian" or "bernoulli"; got {kind!r}.'
+            )
+        if not scale > GREY_LEVEL:
+            raise ValueError(
+                f"scale must exceed one grey level, 2/255 = {GREY_LEVEL:.4f}; got "
+                f"{scale}."
+            )
+        self.kind = kind
+        start = torch.tensor(math.log(scale - GREY_LEVEL))
+        if learn_scale and kind == "gaussian":
+            self.log_excess = nn.Parameter(start)
+        else:
+            self.register_buffer("log_excess", start)
+
+    @property
+    def scale(self) -> Tensor:
+        """σ of the Gaussian, shape ()."""
+        return GREY_LEVEL + torch.exp(self.log_excess)
+
+    def forward(self, images: Tensor, decoded: Tensor) -> Tensor:
+        """log p(x|z) in nats, (B,), of images (B, 3, H, W) given decoder output."""
+        decoded = decoded.float()  # half precision cannot sum 12,288 squares
+        if self.kind == "bernoulli":
+            return bernoulli_log_likelihood((images + 1) / 2, decoded)
+        return gaussian_log_likelihood(images, decoded, self.scale)
+
+    def mean(self, decoded: Tensor) -> Tensor:
+        """The mean picture in [-1, 1], shape (B, 3, H, W)."""
+        if self.kind == "bernoulli":
+            return 2 * torch.sigmoid(decoded) - 1
+        return decoded.clamp(-1, 1)
+
+
+# ---------------------------------------------------------------------------- networks
+
+
+def _widths(image_size: int, channels: int) -> list[int]:
+    """Channels at ``image_size``, half of it, and so on down to 4 pixels."""
+    halvings = int(math.log2(image_size / 4)) if image_size >= 8 else 0
+    if halvings < 1 or 4 * 2**halvings != image_size:
+        raise ValueError(
+            f"image_size must be 8, 16, 32, 64, 128, …; got {image_size}. The networks "
+            f"halve a picture down to 4 x 4."
+        )
+    if channels < GROUPS or channels % GROUPS:
+        raise ValueError(f"channels must be a multiple of {GROUPS}; got {channels}.")
+    return [channels * min(2**level, 8) for level in range(halvings + 1)]
+
+
+class DownBlock(nn.Module):
+    """Halve a feature map: a strided convolution and a residual one.
+
+    Group normalisation, because the networks of a VAE must not see the batch: the bound
+    is one picture's.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(in_channels, out_channels, 4, 2, 1)
+        self.norm1 = nn.GroupNorm(GROUPS, out_channels)
+        self.conv = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(GROUPS, out_channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, H/2, W/2)."""
+        features = self.reduce(features)
+        features = features + self.conv(silu(self.norm1(features)))
+        return silu(self.norm2(features))
+
+
+class UpBlock(nn.Module):
+    """Double a feature map; a code sets scale and shift of both normalisations."""
+
+    def __init__(self, in_channels: int, out_channels: int, code_dim: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(GROUPS, in_channels, affine=False)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(GROUPS, out_channels, affine=False)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.skip = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.modulate = nn.Linear(code_dim, 2 * (in_channels + out_channels))
+        self.sizes = (in_channels, in_channels, out_channels, out_channels)
+
+    def forward(self, features: Tensor, code: Tensor) -> Tensor:
+        """(B, in_channels, H, W) and (B, code_dim) to (B, out_channels, 2H, 2W)."""
+        gamma1, beta1, gamma2, beta2 = self.modulate(code)[:, :, None, None].split(
+            self.sizes, dim=1
+        )
+        # The 1x1 skip commutes with copying pixels and is cheaper before it.
+        skipped = interpolate(self.skip(features), scale_factor=2.0, mode="nearest")
+        features = silu((1 + gamma1) * self.norm1(features) + beta1)
+        features = self.conv1(interpolate(features, scale_factor=2.0, mode="nearest"))
+        features = silu((1 + gamma2) * self.norm2(features) + beta2)
+        return skipped + self.conv2(features)
+
+
+class PictureEncoder(nn.Module):
+    """Pictures to feature vectors, by convolutions down to 4 x 4.
+
+    Args:
+        image_size: H = W, a power of two from 8 on.
+        channels: of the first feature map; doubled with each halving, up to 8 times.
+        feature_dim: F of the result.
+    """
+
+    def __init__(self, image_size: int, channels: int, feature_dim: int) -> None:
+        super().__init__()
+        widths = _widths(image_size, channels)
+        self.image_size = image_size
+        self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
+        self.blocks = nn.Sequential(
+            *(DownBlock(wide, deep) for wide, deep in pairwise(widths))
+        )
+        self.project = nn.Linear(16 * widths[-1], feature_dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] to (B, F)."""
+        if images.shape[1:] != (3, self.image_size, self.image_size):
+            raise ValueError(
+                f"images must have shape (B, 3, {self.image_size}, {self.image_size}), "
+                f"the size this network was built for; got {tuple(images.shape)}."
+            )
+        features = self.blocks(silu(self.stem(images)))  # (B, C, 4, 4)
+        return silu(self.project(features.flatten(1)))
+
+
+class PictureDecoder(nn.Module):
+    """Codes to what a ``PixelLikelihood`` needs, by convolutions up from 4 x 4.
+
+    Args:
+        code_dim: size of the code: z, or z and a condition, side by side.
+        image_size, channels: as for ``PictureEncoder``.
+        hidden_dim: size of the code's image that steers every block.
+    """
+
+    def __init__(
+        self, code_dim: int, image_size: int, channels: int, hidden_dim: int
+    ) -> None:
+        super().__init__()
+        widths = _widths(image_size, channels)[::-1]
+        self.embed = nn.Sequential(
+            nn.Linear(code_dim, hidden_dim),
+            nn.SiLU(),
+            nn.Linear(hidden_dim, hidden_dim),
+            nn.SiLU(),
+        )
+        self.spread = nn.Linear(hidden_dim, 16 * widths[0])
+        self.blocks = nn.ModuleList(
+            UpBlock(deep, wide, hidden_dim) for deep, wide in pairwise(widths)
+        )
+        self.norm = nn.GroupNorm(GROUPS, widths[-1])
+        self.paint = nn.Conv2d(widths[-1], 3, 3, padding=1)
+
+    def forward(self, code: Tensor) -> Tensor:
+        """(B, code_dim) to (B, 3, H, W): means or logits."""
+        code = self.embed(code)
+        features = self.spread(code).unflatten(1, (-1, 4, 4))
+        for block in self.blocks:
+            features = block(features, code)
+        return self.paint(silu(self.norm(features)))
+
+
+class GaussianHead(nn.Module):
+    """Features to the mean and log-variance of a diagonal Gaussian.
+
+    Args:
+        feature_dim: size of the features.
+        latent_dim: Z.
+        hidden_dim: of one layer in between; none where 0.
+    """
+
+    def __init__(self, feature_dim: int, latent_dim: int, hidden_dim: int = 0) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        if hidden_dim:
+            layers = [nn.Linear(feature_dim, hidden_dim), nn.SiLU()]
+        last = nn.Linear(hidden_dim or feature_dim, 2 * latent_dim)
+        # Begin near a standard normal: the first KL is small, whatever the features.
+        nn.init.normal_(last.weight, std=0.02)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(*layers, last)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., F) to mu and logvar, (..., Z) each, float32; |logvar| < 12."""
+        mu, logvar = self.layers(features).float().chunk(2, dim=-1)
+        return mu, LOGVAR_BOUND * torch.tanh(logvar / LOGVAR_BOUND)
+
+
+# ------------------------------------------------------------------- a VAE of pictures
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """Sizes, objective and optimiser of a variational autoencoder."""
+
+    latent_dim: int = 32  # Z, dimensions of the code
+    channels: int = 24  # of the widest feature map; doubled with each halving
+    hidden_dim: int = 256  # of the vectors between convolutions and codes
+    likelihood: Literal["gaussian", "bernoulli"] = "gaussian"  # p(x|z) of a pixel
+    scale: float = 0.1  # σ of the Gaussian, in [-1, 1] units; the start if learned
+    learn_scale: bool = True  # whether σ is a parameter
+    beta: float = 1.0  # weight of the KL after its warm-up; 1 is the bound itself
+    warmup_steps: int = 0  # steps in which the weight of the KL rises from 0
+    free_bits: float = 0.0  # nats of KL a dimension may use at no cost
+    learning_rate: float = 1e-3  # of Adam
+
+    def check(self, image_size: int) -> None:
+        """Refuse what cannot be a VAE of pictures of this size.
+
+        Raises:
+            ValueError: no latent dimension, or more of them than a picture has values;
+                a negative weight.
+        """
+        values = 3 * image_size**2
+        if not 1 <= self.latent_dim <= values:
+            raise ValueError(
+                f"latent_dim must lie in 1..{values}, the values of a picture of "
+                f"{image_size} x {image_size} pixels; got {self.latent_dim}. A code "
+                f"longer than the data has nothing to compress."
+            )
+        for name in ("beta", "warmup_steps", "free_bits"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"{name} must be at least 0; got {getattr(self, name)}."
+                )
+
+
+class VAEOutput(NamedTuple):
+    """What one pass through an autoencoder gives."""
+
+    decoded: Tensor  # (B, 3, H, W) the decoder's output: means or logits
+    log_likelihood: Tensor  # (B,) log p(x|z), nats
+    kl_terms: Tensor  # (B, Z) KL of each dimension, nats
+    mu: Tensor  # (B, Z) of q(z|x)
+    logvar: Tensor  # (B, Z)
+
+    @property
+    def elbo(self) -> ELBO:
+        """The bound, its terms apart."""
+        return ELBO(self.log_likelihood, self.kl_terms.sum(dim=1))
+
+
+class VAE(nn.Module):
+    """An autoencoder of pictures with a standard normal prior over its codes.
+
+    Args:
+        config: sizes and likelihood.
+        image_size: H = W of the pictures.
+    """
+
+    def __init__(self, config: VAEConfig, image_size: int) -> None:
+        super().__init__()
+        config.check(image_size)
+        self.latent_dim = config.latent_dim
+        self.encoder = PictureEncoder(image_size, config.channels, config.hidden_dim)
+        self.posterior = GaussianHead(config.hidden_dim, config.latent_dim)
+        self.decoder = PictureDecoder(
+            config.latent_dim, image_size, config.channels, config.hidden_dim
+        )
+        self.likelihood = PixelLikelihood(
+            config.likelihood, config.scale, config.learn_scale
+        )
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and logvar of q(z|x), (B, Z) each, for images (B, 3, H, W)."""
+        return self.posterior(self.encoder(images))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Mean pictures in [-1, 1], shape (B, 3, H, W), for codes (B, Z)."""
+        return self.likelihood.mean(self.decoder(z))
+
+    def forward(self, images: Tensor, noise: Tensor) -> VAEOutput:
+        """Encode, draw a code with ``noise`` (B, Z), decode, and weigh the result."""
+        mu, logvar = self.encode(images)
+        decoded = self.decoder(reparameterise(mu, logvar, noise))
+        return VAEOutput(
+            decoded,
+            self.likelihood(images, decoded),
+            gaussian_kl_terms(mu, logvar),
+            mu,
+            logvar,
+        )
+
+    def log_weights(self, images: Tensor, noise: Tensor) -> Tensor:
+        """log p(x|z) p(z) / q(z|x) for K codes a picture, shape (K, B).
+
+        Args:
+            images: (B, 3, H, W).
+            noise: standard normal, (K, B, Z).
+        """
+        mu, logvar = self.encode(images)
+        z = reparameterise(mu, logvar, noise)  # (K, B, Z)
+        log_likelihood = torch.stack(
+            [self.likelihood(images, self.decoder(code)) for code in z]
+        )
+        zeros = torch.zeros_like(mu)
+        log_prior = gaussian_log_prob(z, zeros, zeros)
+        return log_likelihood + log_prior - gaussian_log_prob(z, mu, logvar)
+
+
+def _objective(
+    output: VAEOutput, config: VAEConfig, index: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of a batch, and what to log of it."""
+    weight = kl_weight(index, config.warmup_steps, config.beta)
+    reconstruction, kl = output.elbo
+    cost = free_bits(output.kl_terms, config.free_bits)
+    loss = weight * cost - reconstruction.mean()
+    return loss, {
+        "elbo": (reconstruction - kl).mean(),
+        "reconstruction": reconstruction.mean(),
+        "kl": kl.mean(),
+    }
+
+
+class VAETask:
+    """Trains a ``VAE``: one optimiser, one phase; captions are not looked at."""
+
+    phases: tuple[str, ...] = ("vae",)
+    averaged: tuple[str, ...] = ("vae",)
+    networks: dict[str, nn.Module]
+
+    def __init__(self, config: VAEConfig, image_size: int) -> None:
+        self.config = config
+        self.image_size = image_size
+        self.networks = {"vae": VAE(config, image_size)}
+
+    @classmethod
+    def build(cls, config: VAEConfig, dataset: CaptionedDataset) -> VAETask:
+        """The task for a data set's picture size."""
+        return cls(config, dataset.image_size)
+
+    @staticmethod
+    def defaults(
+        scale: str, dataset_name: str
+    ) -> tuple[VAEConfig, dict[str, Any], dict[str, Any]]:
+        """Settings of a scale: of the task, of the training, of the data set."""
+        config, training, options = picture_defaults(scale, dataset_name)
+        return VAEConfig(**config), training, options
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam for everything."""
+        parameters = self.networks["vae"].parameters()
+        return {"vae": torch.optim.Adam(parameters, lr=self.config.learning_rate)}
+
+    def training_step(self, batch: Batch, step: Any) -> dict[str, Tensor]:
+        """The negative bound of a batch, in nats a picture."""
+        noise = step.randn(len(batch), self.config.latent_dim)
+        output = self.networks["vae"](batch.images, noise)
+        loss, logged = _objective(output, self.config, step.index)
+        return {"loss": loss, **logged}
+
+    def sampler(self, networks: Mapping[str, nn.Module]) -> VAESampler:
+        """A sampler with the given network's weights."""
+        sampler = VAESampler(self.config, self.image_size)
+        sampler.model.load_state_dict(networks["vae"].state_dict())
+        return sampler.eval()
+
+
+def picture_defaults(
+    scale: str, dataset_name: str
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Settings that all autoencoders share: of the task, the training, the data set."""
+    options: dict[str, Any] = {"image_size": 64 if scale == "full" else 32}
+    if dataset_name == "shapes":
+        options["objects"] = (1,)
+    if scale == "smoke":
+        return (
+            {"latent_dim": 8, "channels": 4, "hidden_dim": 32},
+            {"steps": 4, "batch_size": 8},
+            options,
+        )
+    if scale == "laptop":
+        return (
+            {
+                "latent_dim": 16,
+                "channels": 12,
+                "hidden_dim": 128,
+                "learning_rate": 2e-3,
+            },
+            {"steps": 600, "batch_size": 64, "schedule": "cosine", "ema_decay": 0.98},
+            options,
+        )
+    training = {
+        "steps": 16_000,
+        "batch_size": 128,
+        "schedule": "cosine",
+        "warmup_steps": 200,
+        "ema_decay": 0.999,
+        "precision": "bf16-mixed",
+        "max_minutes": 8.0,
+    }
+    return {}, training, options
+
+
+# ------------------------------------------------ a VAE of pictures, given a condition
+
+
+@dataclass(frozen=True)
+class ConditionalVAEConfig(VAEConfig):
+    """Sizes, objective and optimiser of a conditional variational autoencoder."""
+
+    condition: Literal["sentence", "attributes"] = "sentence"  # what is given with z
+    condition_dim: int = 192  # C of the condition's vector
+    embedding_dim: int = 128  # of a word, or of an attribute's value
+    attribute_dropout: float = 0.1  # how often an attribute is left unsaid in training
+    latent_dim: int = 16  # Z: what the condition leaves open
+
+
+class AttributeEncoder(nn.Module):
+    """Attributes, some of them perhaps not said, to a vector.
+
+    Args:
+        sizes: number of values of each attribute.
+        embedding_dim: of one value's vector.
+        condition_dim: C of the result.
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], embedding_dim: int, condition_dim: int
+    ) -> None:
+        super().__init__()
+        # Row 0 of every table stands for "not said", which a batch writes as -1.
+        self.values = nn.ModuleList(
+            nn.Embedding(size + 1, embedding_dim) for size in sizes
+        )
+        self.project = nn.Linear(embedding_dim * len(sizes), condition_dim)
+
+    def forward(self, attributes: Tensor) -> Tensor:
+        """(B, A) int64, -1 where an attribute is not said, to (B, C)."""
+        columns = (attributes + 1).unbind(dim=1)
+        vectors = [table(c) for table, c in zip(self.values, columns, strict=True)]
+        return self.project(torch.cat(vectors, dim=1))
+
+
+class ConditionalVAE(nn.Module):
+    r"""An autoencoder of pictures whose every part knows a condition c.
+
+    .. math:: \log p(x|c) \ge E_{q(z|x,c)}[\log p(x|z,c)]
+              - \mathrm{KL}(q(z|x,c) \,\|\, p(z|c))
+
+    The prior p(z|c) is learned. So a fact may reach the picture through c or through z,
+    and is right either way: what the posterior writes into z, the prior has to foresee.
+
+    Args:
+        config: sizes, likelihood and kind of condition.
+        image_size: H = W of the pictures.
+        vocabulary_size: V, for a sentence.
+        attribute_sizes: number of values of each attribute, for attributes.
+
+    Source:
+        Sohn et al. 2015, eq. 4.
+    """
+
+    def __init__(
+        self,
+        config: ConditionalVAEConfig,
+        image_size: int,
+        vocabulary_size: int,
+        attribute_sizes: Sequence[int],
+    ) -> None:
+        super().__init__()
+        config.check(image_size)
+        self.kind = config.condition
+        if config.condition == "sentence":
+            self.text = TextEncoder(
+                vocabulary_size, config.embedding_dim, config.condition_dim, dropout=0.0
+            )
+        elif config.condition == "attributes":
+            if not attribute_sizes:
+                raise ValueError(
+                    'condition="attributes" needs a data set with attributes; this one '
+                    'has none. Choose condition="sentence".'
+                )
+            self.attributes = AttributeEncoder(
+                attribute_sizes, config.embedding_dim, config.condition_dim
+            )
+        else:
+            raise ValueError(
+                f'condition must be "sentence" or "attributes"; got '
+                f"{config.condition!r}."
+            )
+        self.encoder = PictureEncoder(image_size, config.channels, config.hidden_dim)
+        self.posterior = GaussianHead(
+            config.hidden_dim + config.condition_dim,
+            config.latent_dim,
+            config.hidden_dim,
+        )
+        self.prior = GaussianHead(
+            config.condition_dim, config.latent_dim, config.hidden_dim
+        )
+        self.decoder = PictureDecoder(
+            config.latent_dim + config.condition_dim,
+            image_size,
+            config.channels,
+            config.hidden_dim,
+        )
+        self.likelihood = PixelLikelihood(
+            config.likelihood, config.scale, config.learn_scale
+        )
+
+    def condition(
+        self, tokens: Tensor, lengths: Tensor, attributes: Tensor | None
+    ) -> Tensor:
+        """The condition's vector c, shape (B, C).
+
+        Args:
+            tokens, lengths: captions, (B, T) and (B,); read where the model's condition
+                is a sentence.
+            attributes: (B, A), -1 where not said; read where it is attributes.
+        """
+        if self.kind == "sentence":
+            return self.text(tokens, lengths)[1].float()
+        if attributes is None:
+            raise ValueError(
+                "attributes must be given: this model was built for them. Use a data "
+                'set whose batches have them, or condition="sentence".'
+            )
+        return self.attributes(attributes).float()
+
+    def decode(self, z: Tensor, condition: Tensor) -> Tensor:
+        """Mean pictures in [-1, 1] for codes (B, Z) and conditions (B, C)."""
+        return self.likelihood.mean(self.decoder(torch.cat([z, condition], dim=1)))
+
+    def forward(
+        self,
+        images: Tensor,
+        tokens: Tensor,
+        lengths: Tensor,
+        attributes: Tensor | None,
+        noise: Tensor,
+    ) -> VAEOutput:
+        """Encode, draw a code with ``noise`` (B, Z), decode, and weigh the result."""
+        condition = self.condition(tokens, lengths, attributes)
+        features = self.encoder(images)
+        mu, logvar = self.posterior(torch.cat([features, condition], dim=1))
+        prior_mu, prior_logvar = self.prior(condition)
+        z = reparameterise(mu, logvar, noise)
+        decoded = self.decoder(torch.cat([z, condition], dim=1))
+        return VAEOutput(
+            decoded,
+            self.likelihood(images, decoded),
+            gaussian_kl_terms(mu, logvar, prior_mu, prior_logvar),
+            mu,
+            logvar,
+        )
+
+
+class ConditionalVAETask:
+    """Trains a ``ConditionalVAE``: one optimiser, one phase."""
+
+    phases: tuple[str, ...] = ("cvae",)
+    averaged: tuple[str, ...] = ("cvae",)
+    networks: dict[str, nn.Module]
+
+    def __init__(
+        self,
+        config: ConditionalVAEConfig,
+        image_size: int,
+        vocabulary: Vocabulary,
+        max_tokens: int,
+        attributes: Mapping[str, Sequence[str]],
+    ) -> None:
+        self.config = config
+        self.given = (image_size, vocabulary, max_tokens, attributes)
+        sizes = [len(values) for values in attributes.values()]
+        self.networks = {
+            "cvae": ConditionalVAE(config, image_size, len(vocabulary), sizes)
+        }
+
+    @classmethod
+    def build(
+        cls, config: ConditionalVAEConfig, dataset: CaptionedDataset
+    ) -> ConditionalVAETask:
+        """The task for a data set's pictures, captions and attributes."""
+        return cls(
+            config,
+            dataset.image_size,
+            dataset.vocabulary,
+            dataset.max_tokens,
+            dataset.attributes,
+        )
+
+    @staticmethod
+    def defaults(
+        scale: str, dataset_name: str
+    ) -> tuple[ConditionalVAEConfig, dict[str, Any], dict[str, Any]]:
+        """Settings of a scale: of the task, of the training, of the data set."""
+        config, training, options = picture_defaults(scale, dataset_name)
+        if scale == "smoke":
+            config |= {"condition_dim": 16, "embedding_dim": 16}
+        elif scale == "laptop":
+            config |= {"condition_dim": 96, "embedding_dim": 64}
+        if scale == "full":
+            options["language"] = "both"
+        return ConditionalVAEConfig(**config), training, options
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Adam for everything."""
+        parameters = self.networks["cvae"].parameters()
+        return {"cvae": torch.optim.Adam(parameters, lr=self.config.learning_rate)}
+
+    def training_step(self, batch: Batch, step: Any) -> dict[str, Tensor]:
+        """The negative bound of log p(x|c) of a batch, in nats a picture."""
+        noise = step.randn(len(batch), self.config.latent_dim)
+        attributes = batch.attributes
+        if self.config.condition == "attributes" and attributes is not None:
+            draws = step.rand(*attributes.shape)
+            unsaid = draws < self.config.attribute_dropout
+            attributes = attributes.masked_fill(unsaid, -1)
+        output = self.networks["cvae"](
+            batch.images, batch.tokens, batch.lengths, attributes, noise
+        )
+        loss, logged = _objective(output, self.config, step.index)
+        return {"loss": loss, **logged}
+
+    def sampler(self, networks: Mapping[str, nn.Module]) -> ConditionalVAESampler:
+        """A sampler with the given network's weights."""
+        sampler = ConditionalVAESampler(self.config, *self.given)
+        sampler.model.load_state_dict(networks["cvae"].state_dict())
+        return sampler.eval()
+
+
+# -------------------------------------------------- what is left when training is over
+
+
+def normal_noise(count: int, size: int, seed: int, device: torch.device) -> Tensor:
+    """Standard normal noise (count, size), the same on every device."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, size, generator=generator).to(device)
+
+
+def read_captions(
+    captions: Sequence[str],
+    vocabulary: Vocabulary,
+    max_tokens: int,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """Tokens (B, T) and lengths (B,) of captions; unknown words are warned of.
+
+    Raises:
+        ValueError: no caption, an empty one, or one without any known word.
+    """
+    if isinstance(captions, str) or len(captions) == 0:
+        raise ValueError(
+            f"captions must be a list of at least one caption; got {captions!r}."
+        )
+    tokens, lengths = vocabulary.encode(captions, max_tokens)
+    unknown = sorted({word for text in captions for word in vocabulary.unknown(text)})
+    if unknown:
+        warnings.warn(
+            f"captions hold words that the model never saw, and cannot follow: "
+            f"{', '.join(unknown)}.",
+            stacklevel=3,
+        )
+    return tokens.to(device), lengths.to(device)
+
+
+class VAESampler(nn.Module):
+    """Draws pictures from the prior; knows no captions.
+
+    Args:
+        config: of the autoencoder.
+        image_size: H = W of its pictures.
+    """
+
+    def __init__(self, config: VAEConfig, image_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.image_size = image_size
+        self.model = VAE(config, image_size)
+
+    def init_args(self) -> dict[str, Any]:
+        """What ``from_args`` needs, as JSON values."""
+        return {"config": asdict(self.config), "image_size": self.image_size}
+
+    @classmethod
+    def from_args(cls, args: Mapping[str, Any]) -> VAESampler:
+        """The sampler that ``init_args`` describes, with untrained weights."""
+        return cls(VAEConfig(**args["config"]), args["image_size"])
+
+    @torch.no_grad()
+    def sample(self, captions: Sequence[str] | int, seed: int = 0) -> Tensor:
+        """Pictures of codes drawn from the prior.
+
+        Args:
+            captions: how many pictures; or captions, of which only the number counts,
+                so that this sampler can stand where one that reads them is expected.
+            seed: of the codes.
+
+        Returns:
+            (B, 3, H, W) in [-1, 1], on the model's device.
+
+        Raises:
+            ValueError: no picture is asked for.
+        """
+        count = captions if isinstance(captions, int) else len(captions)
+        if count < 1:
+            raise ValueError("captions must ask for at least one picture; got none.")
+        device = self.model.likelihood.log_excess.device
+        return self.model.decode(
+            normal_noise(count, self.config.latent_dim, seed, device)
+        )
+
+
+class ConditionalVAESampler(nn.Module):
+    """Draws pictures for captions or for attributes.
+
+    Args:
+        config: of the autoencoder.
+        image_size: H = W of its pictures.
+        vocabulary: of its captions.
+        max_tokens: T, longer captions are cut.
+        attributes: names and values, as the data set has them.
+    """
+
+    def __init__(
+        self,
+        config: ConditionalVAEConfig,
+        image_size: int,
+        vocabulary: Vocabulary,
+        max_tokens: int,
+        attributes: Mapping[str, Sequence[str]],
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.image_size = image_size
+        self.vocabulary = vocabulary
+        self.max_tokens = max_tokens
+        self.attributes = {name: tuple(values) for name, values in attributes.items()}
+        sizes = [len(values) for values in self.attributes.values()]
+        self.model = ConditionalVAE(config, image_size, len(vocabulary), sizes)
+
+    def init_args(self) -> dict[str, Any]:
+        """What ``from_args`` needs, as JSON values."""
+        return {
+            "config": asdict(self.config),
+            "image_size": self.image_size,
+            "vocabulary": self.vocabulary.to_json(),
+            "max_tokens": self.max_tokens,
+            "attributes": {name: list(v) for name, v in self.attributes.items()},
+        }
+
+    @classmethod
+    def from_args(cls, args: Mapping[str, Any]) -> ConditionalVAESampler:
+        """The sampler that ``init_args`` describes, with untrained weights."""
+        return cls(
+            ConditionalVAEConfig(**args["config"]),
+            args["image_size"],
+            Vocabulary.from_json(args["vocabulary"]),
+            args["max_tokens"],
+            args["attributes"],
+        )
+
+    @torch.no_grad()
+    def condition(
+        self, captions: Sequence[str] | Sequence[Mapping[str, str]]
+    ) -> Tensor:
+        """Condition vectors (B, C) of captions, or of attributes where it reads those.
+
+        Args:
+            captions: for a model conditioned on attributes, either dictionaries such as
+                ``{"shape": "circle"}``, or captions, in which the attributes' values
+                are looked for word by word; what is not said is left open.
+
+        Raises:
+            ValueError: nothing the model can read; the message says what it knows.
+        """
+        device = self.model.likelihood.log_excess.device
+        if self.config.condition == "sentence":
+            if any(not isinstance(caption, str) for caption in captions):
+                raise ValueError(
+                    "captions must be strings: this model reads sentences."
+                )
+            tokens, lengths = read_captions(
+                [str(caption) for caption in captions],
+                self.vocabulary,
+                self.max_tokens,
+                device,
+            )
+            return self.model.condition(tokens, lengths, None)
+        rows = torch.tensor([self._values(caption) for caption in captions])
+        return self.model.attributes(rows.reshape(-1, len(self.attributes)).to(device))
+
+    def _values(self, caption: str | Mapping[str, str]) -> list[int]:
+        """Positions of the values that a caption or dictionary names, -1 if unsaid."""
+        if isinstance(caption, str):
+            text = f" {' '.join(caption.lower().split())} "
+            said = {
+                # the longest: "top left" also holds "left"
+                name: max(found, key=len)
+                for name, values in self.attributes.items()
+                if (found := [value for value in values if f" {value} " in text])
+            }
+        else:
+            said = dict(caption)
+        wrong = {
+            name: value
+            for name, value in said.items()
+            if value not in self.attributes.get(name, ())
+        }
+        if wrong or not said:
+            known = "; ".join(
+                f"{n}: {', '.join(v)}" for n, v in self.attributes.items()
+            )
+            raise ValueError(
+                f"captions must name attributes that the model knows ({known}); got "
+                f"{caption!r}."
+            )
+        return [
+            values.index(said[name]) if name in said else -1
+            for name, values in self.attributes.items()
+        ]
+
+    @torch.no_grad()
+    def sample(
+        self, captions: Sequence[str] | Sequence[Mapping[str, str]], seed: int = 0
+    ) -> Tensor:
+        """Pictures for captions (or attributes, see ``condition``).
+
+        Args:
+            captions: one for each picture.
+            seed: of the codes, which decide what the caption leaves open.
+
+        Returns:
+            (B, 3, H, W) in [-1, 1], on the model's device.
+
+        Raises:
+            ValueError: an empty caption or list, or nothing the model can read.
+        """
+        condition = self.condition(captions)
+        noise = normal_noise(
+            len(condition), self.config.latent_dim, seed, condition.device
+        )
+        mu, logvar = self.model.prior(condition)
+        z = reparameterise(mu, logvar, noise)
+        return self.model.decode(z, condition)

@@ -1,0 +1,418 @@
+"""Products of experts, the learned prior, the caption decoder, and both directions."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import MultivariateNormal
+
+from mmgen.data import Batch, Vocabulary
+from mmgen.models.multimodal_vae import (
+    CaptionDecoder,
+    CouplingPrior,
+    MultimodalVAE,
+    MultimodalVAEConfig,
+    MultimodalVAESampler,
+    MultimodalVAETask,
+    product_of_experts,
+    training_subsets,
+)
+
+CAPTIONS = ["a red circle", "a large blue square", "红色的圆", "蓝色的大方块"]
+CONFIG = MultimodalVAEConfig(
+    latent_dim=5,
+    style_dim=3,
+    channels=4,
+    hidden_dim=16,
+    sentence_dim=8,
+    embedding_dim=6,
+    couplings=2,
+)
+
+
+@pytest.fixture
+def vocabulary() -> Vocabulary:
+    return Vocabulary.build(CAPTIONS, "both")
+
+
+@pytest.fixture
+def batch(vocabulary: Vocabulary) -> Batch:
+    tokens, lengths = vocabulary.encode(CAPTIONS, 7)
+    generator = torch.Generator().manual_seed(0)
+    return Batch(
+        images=torch.rand(4, 3, 16, 16, generator=generator) * 2 - 1,
+        tokens=tokens,
+        lengths=lengths,
+        class_ids=torch.arange(4),
+        captions=CAPTIONS,
+    )
+
+
+@pytest.fixture
+def build(vocabulary: Vocabulary) -> Callable[..., MultimodalVAETask]:
+    """A task, its config changed."""
+
+    def with_changes(**changes: object) -> MultimodalVAETask:
+        torch.manual_seed(0)
+        config = replace(CONFIG, **changes)
+        dataset = SimpleNamespace(image_size=16, vocabulary=vocabulary, max_tokens=7)
+        return MultimodalVAETask.build(config, dataset)
+
+    return with_changes
+
+
+def step_of(index: int = 0) -> SimpleNamespace:
+    generator = torch.Generator().manual_seed(index)
+    return SimpleNamespace(
+        index=index, randn=lambda *shape: torch.randn(*shape, generator=generator)
+    )
+
+
+# -------------------------------------------------------------------------- experts
+
+
+def test_product_of_experts_is_the_closed_form() -> None:
+    torch.manual_seed(0)
+    mus, logvars = torch.randn(2, 3, 6, 4, dtype=torch.float64) * 2
+    mu, logvar = product_of_experts(mus, logvars)
+    precision = torch.exp(-logvars)
+    torch.testing.assert_close(torch.exp(-logvar), precision.sum(0))
+    torch.testing.assert_close(mu, (precision * mus).sum(0) / precision.sum(0))
+
+
+def test_product_of_experts_is_proportional_to_the_product_of_densities() -> None:
+    torch.manual_seed(0)
+    mus, logvars = torch.randn(2, 3, 1, 2, dtype=torch.float64)
+    mu, logvar = product_of_experts(mus, logvars)
+
+    def log_density(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
+        return MultivariateNormal(mu, torch.diag(logvar.exp())).log_prob(z)
+
+    z = torch.randn(50, 2, dtype=torch.float64)
+    product = sum(log_density(z, mus[m, 0], logvars[m, 0]) for m in range(3))
+    difference = product - log_density(z, mu[0], logvar[0])
+    torch.testing.assert_close(difference, difference[:1].expand(50))
+
+
+def test_product_of_experts_limits() -> None:
+    mus = torch.tensor([[[3.0]], [[-1.0]]])
+    # one expert alone is itself; equal experts halve the variance
+    mu, logvar = product_of_experts(mus[:1], torch.full((1, 1, 1), 0.4))
+    assert (mu.item(), logvar.item()) == pytest.approx((3.0, 0.4))
+    mu, logvar = product_of_experts(mus, torch.zeros(2, 1, 1))
+    assert (mu.item(), logvar.item()) == pytest.approx((1.0, -math.log(2)))
+    # an expert without opinion, and one that is sure beyond any exponential
+    for extreme, winner in ((1e4, 3.0), (-1e4, -1.0)):
+        mu, logvar = product_of_experts(mus, torch.tensor([[[0.0]], [[extreme]]]))
+        assert mu.item() == pytest.approx(winner) and logvar.isfinite().all()
+
+
+def test_product_of_no_expert_points_to_the_prior() -> None:
+    with pytest.raises(ValueError, match=r"empty subset.*the prior"):
+        product_of_experts(torch.zeros(0, 2, 3), torch.zeros(0, 2, 3))
+    with pytest.raises(ValueError, match="shape"):
+        product_of_experts(torch.zeros(2, 3), torch.zeros(2, 3))
+
+
+def test_training_subsets_are_those_of_the_papers() -> None:
+    image, caption, both = ("image",), ("caption",), ("image", "caption")
+    assert training_subsets("poe") == (
+        (image, image), (caption, caption), (both, both)
+    )  # fmt: skip
+    assert training_subsets("moe") == ((image, both), (caption, both))
+    assert training_subsets("mopoe") == ((image, both), (caption, both), (both, both))
+    with pytest.raises(ValueError, match="'sum'"):
+        training_subsets("sum")
+
+
+# ---------------------------------------------------------------------------- prior
+
+
+def shaken(prior: CouplingPrior) -> CouplingPrior:
+    """The prior with weights that are not zero."""
+    torch.manual_seed(1)
+    for parameter in prior.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return prior
+
+
+def test_untrained_prior_is_standard_normal() -> None:
+    z = torch.randn(8, 3)
+    truth = MultivariateNormal(torch.zeros(3), torch.eye(3)).log_prob(z)
+    for couplings in (0, 4):
+        torch.testing.assert_close(CouplingPrior(3, 8, couplings).log_prob(z), truth)
+
+
+@pytest.mark.parametrize("dim", [2, 5])
+def test_prior_samples_undo_its_density(dim: int) -> None:
+    prior = shaken(CouplingPrior(dim, 8, 3)).double()
+    noise = torch.randn(6, dim, dtype=torch.float64)
+    z = prior.sample(noise)
+    # change of variables: log p(z) = log N(noise) - log |det dz/dnoise|
+    truth = []
+    for row in noise:
+        jacobian = torch.autograd.functional.jacobian(
+            lambda n: prior.sample(n[None])[0], row
+        )
+        normal = MultivariateNormal(torch.zeros(dim).double(), torch.eye(dim).double())
+        truth.append(normal.log_prob(row) - torch.linalg.slogdet(jacobian)[1])
+    # log_prob works in single precision
+    torch.testing.assert_close(
+        prior.float().log_prob(z), torch.stack(truth).float(), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_prior_of_two_dimensions_integrates_to_one() -> None:
+    prior = shaken(CouplingPrior(2, 8, 3))
+    axis = torch.linspace(-12, 12, 481)
+    grid = torch.cartesian_prod(axis, axis)
+    total = prior.log_prob(grid).exp().sum().item() * (24 / 480) ** 2
+    assert total == pytest.approx(1, abs=5e-3)
+
+
+def test_prior_learns_two_separate_modes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    prior = CouplingPrior(2, 32, 6)
+    optimizer = torch.optim.Adam(prior.parameters(), lr=3e-3)
+    for _ in range(400):
+        sign = torch.randint(0, 2, (256, 1), generator=generator) * 2.0 - 1
+        z = 3 * sign + 0.3 * torch.randn(256, 2, generator=generator)
+        optimizer.zero_grad()
+        (-prior.log_prob(z).mean()).backward()
+        optimizer.step()
+    drawn = prior.sample(torch.randn(2000, 2, generator=generator)).detach()
+    near = torch.stack([(drawn - m).norm(dim=1) < 1.2 for m in (3.0, -3.0)])
+    assert near.any(0).float().mean() > 0.9  # a normal of this spread: about 0.15
+    assert near.float().mean(1).min() > 0.35
+
+
+# ------------------------------------------------------------------- caption decoder
+
+
+def test_caption_likelihood_is_a_distribution_over_captions() -> None:
+    # every caption of up to two words, written out: probabilities add up to 1
+    vocabulary = Vocabulary(["<pad>", "<unk>", "red"], "en")
+    decoder = CaptionDecoder(vocabulary, 2, 4, 5, word_dropout=0.0)
+    rows = [[0, 0], [1, 0], [2, 0], *([a, b] for a in (1, 2) for b in (1, 2))]
+    tokens = torch.tensor(rows)
+    lengths = (tokens != 0).sum(1)
+    code = torch.randn(1, 2).expand(len(rows), 2)
+    log_p = decoder(code, tokens, lengths)
+    assert log_p.exp().sum().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_caption_likelihood_ignores_what_follows_the_end(
+    vocabulary: Vocabulary,
+) -> None:
+    decoder = CaptionDecoder(vocabulary, 3, 4, 8, word_dropout=0.0)
+    code = torch.randn(4, 3)
+    short = vocabulary.encode(CAPTIONS, 7)
+    long = vocabulary.encode(CAPTIONS, 12)
+    torch.testing.assert_close(decoder(code, *short), decoder(code, *long))
+
+
+def test_decoder_learns_to_say_what_the_code_means(vocabulary: Vocabulary) -> None:
+    torch.manual_seed(0)
+    decoder = CaptionDecoder(vocabulary, 2, 8, 24, word_dropout=0.2)
+    tokens, lengths = vocabulary.encode(CAPTIONS, 7)
+    # the language is given, so code k serves caption k in English and k + 2 in Chinese
+    code = torch.eye(2).repeat(2, 1)
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=2e-2)
+    for _ in range(150):
+        optimizer.zero_grad()
+        (-decoder(code, tokens, lengths).mean()).backward()
+        optimizer.step()
+    decoder.eval()
+    english = decoder.write(code[:2], "en", 7)
+    chinese = decoder.write(code[:2], "zh", 7)
+    assert vocabulary.decode(english) == CAPTIONS[:2]
+    assert vocabulary.decode(chinese) == CAPTIONS[2:]
+    assert english.shape == (2, 7)
+
+
+def test_untrained_decoder_writes_words_of_the_language_only(
+    vocabulary: Vocabulary,
+) -> None:
+    decoder = CaptionDecoder(vocabulary, 2, 4, 8, word_dropout=0.0)
+    for language in ("en", "zh"):
+        generator = torch.Generator().manual_seed(0)
+        tokens = decoder.write(torch.randn(64, 2), language, 7, 1.0, generator)
+        assert (tokens[:, 0] > 1).all() and not (tokens == 1).any()
+        assert (decoder.chinese[tokens[tokens > 0]] == (language == "zh")).all()
+        # nothing after the end
+        ends = (tokens == 0).cumsum(1) > 0
+        assert (tokens[ends] == 0).all()
+
+
+def test_word_dropout_must_leave_words(vocabulary: Vocabulary) -> None:
+    with pytest.raises(ValueError, match="word_dropout must lie in"):
+        CaptionDecoder(vocabulary, 2, 4, 8, word_dropout=1.0)
+
+
+# ------------------------------------------------------------------- model and task
+
+
+def test_posterior_of_both_is_the_product_of_experts_and_prior(
+    build: Callable[..., MultimodalVAETask], batch: Batch
+) -> None:
+    model = build().networks["mvae"]
+    image = model.image_expert(model.image_encoder(batch.images))
+    sentence = model.text_encoder(batch.tokens, batch.lengths)[1]
+    caption = model.caption_expert(sentence)
+    zeros = torch.zeros_like(image[0])
+    expected = product_of_experts(
+        torch.stack([zeros, image[0], caption[0]]),
+        torch.stack([zeros, image[1], caption[1]]),
+    )
+    both = model.posterior(batch.images, batch.tokens, batch.lengths)
+    torch.testing.assert_close(both, expected)
+    # more evidence, less doubt: never wider than with one modality, or than the prior
+    for single in (
+        model.posterior(batch.images),
+        model.posterior(tokens=batch.tokens, lengths=batch.lengths),
+    ):
+        assert (both[1] < single[1]).all() and (single[1] < 0).all()
+    with pytest.raises(ValueError, match="images or captions must be given"):
+        model.posterior()
+
+
+@pytest.mark.parametrize("fusion", ["poe", "moe", "mopoe"])
+@pytest.mark.parametrize("couplings", [0, 2])
+@pytest.mark.parametrize("style_dim", [0, 3])
+def test_every_parameter_learns(
+    build: Callable[..., MultimodalVAETask],
+    batch: Batch,
+    fusion: str,
+    couplings: int,
+    style_dim: int,
+) -> None:
+    task = build(fusion=fusion, couplings=couplings, style_dim=style_dim)
+    scalars = task.training_step(batch, step_of())
+    scalars["loss"].backward()
+    for name, parameter in task.networks["mvae"].named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+def test_loss_is_the_weighted_mean_of_the_terms(
+    build: Callable[..., MultimodalVAETask], batch: Batch
+) -> None:
+    task = build(beta=0.5, caption_weight=3.0, word_dropout=0.0)
+    loss = task.training_step(batch, step_of())["loss"]
+    noise = step_of().randn(4, 3, 8)
+    terms = task.networks["mvae"](batch.images, batch.tokens, batch.lengths, noise)
+    assert set(terms) == {("image",), ("caption",), ("image", "caption")}
+    costs = [
+        0.5 * t.kl + 0.5 * t.style_kl - t.image - 3 * t.caption for t in terms.values()
+    ]
+    torch.testing.assert_close(loss, torch.stack(costs).mean())
+    for t in terms.values():
+        torch.testing.assert_close(t.elbo, t.image + t.caption - t.kl - t.style_kl)
+
+
+def test_subset_sees_nothing_of_the_other_modality(
+    build: Callable[..., MultimodalVAETask], batch: Batch
+) -> None:
+    model = build(word_dropout=0.0, style_dim=0).networks["mvae"]
+    noise = torch.randn(4, 3, 5)
+    terms = model(batch.images, batch.tokens, batch.lengths, noise)
+    other = model(-batch.images, batch.tokens, batch.lengths, noise)
+    torch.testing.assert_close(terms["caption",].kl, other["caption",].kl)
+    torch.testing.assert_close(terms["caption",].caption, other["caption",].caption)
+    assert not torch.equal(terms["image",].kl, other["image",].kl)
+
+
+def test_batch_of_one_modality_trains_what_it_can(
+    build: Callable[..., MultimodalVAETask], batch: Batch
+) -> None:
+    task = build(word_dropout=0.0)
+    model, noise = task.networks["mvae"], torch.randn(4, 3, 8)
+    full = model(batch.images, batch.tokens, batch.lengths, noise)
+    pictures = model(batch.images, None, None, noise)
+    captions = model(None, batch.tokens, batch.lengths, noise)
+    assert set(pictures) == {("image",)} and set(captions) == {("caption",)}
+    image, caption = pictures["image",], captions["caption",]
+    assert image.caption is None and caption.image is None and caption.style_kl is None
+    torch.testing.assert_close(image.image, full["image",].image)
+    torch.testing.assert_close(caption.caption, full["caption",].caption)
+    assert caption.elbo.isfinite().all() and image.elbo.isfinite().all()
+    with pytest.raises(ValueError, match="a batch of neither"):
+        model(None, None, None, noise)
+
+
+def test_overfits_two_pairs_and_then_speaks_in_all_directions(
+    vocabulary: Vocabulary,
+) -> None:
+    torch.manual_seed(0)
+    tokens, lengths = vocabulary.encode(CAPTIONS[:2], 7)
+    images = torch.full((2, 3, 8, 8), -0.8)
+    images[1] = 0.8
+    data = Batch(images, tokens, lengths, torch.arange(2), CAPTIONS[:2])
+    config = replace(CONFIG, learning_rate=5e-3, hidden_dim=32, word_dropout=0.1)
+    dataset = SimpleNamespace(image_size=8, vocabulary=vocabulary, max_tokens=7)
+    task = MultimodalVAETask.build(config, dataset)
+    (optimizer,) = task.optimizers().values()
+    for index in range(250):
+        optimizer.zero_grad()
+        task.training_step(data, step_of(index))["loss"].backward()
+        optimizer.step()
+    sampler = task.sampler(task.networks)
+    drawn = sampler.sample(CAPTIONS[:2], seed=5)
+    torch.testing.assert_close(drawn, images, atol=0.25, rtol=0)
+    assert sampler.caption(images, "en") == CAPTIONS[:2]
+    pictures, captions = sampler.imagine(32, seed=1, language="en")
+    dark = pictures.mean(dim=(1, 2, 3)) < 0
+    agree = [CAPTIONS[0 if d else 1] == c for d, c in zip(dark, captions, strict=True)]
+    assert sum(agree) >= 29 and 4 < dark.sum() < 28
+
+
+def test_sampler_repeats_comes_back_and_speaks_up(
+    build: Callable[..., MultimodalVAETask], batch: Batch
+) -> None:
+    task = build()
+    sampler = task.sampler(task.networks)
+    copy = MultimodalVAESampler.from_args(sampler.init_args())
+    copy.load_state_dict(sampler.state_dict())
+    copy.eval()
+    for one, other in (
+        (sampler.sample(CAPTIONS, seed=2), copy.sample(CAPTIONS, seed=2)),
+        (sampler.imagine(3, seed=2)[0], copy.imagine(3, seed=2)[0]),
+    ):
+        assert one.abs().max() <= 1 and one.shape[1:] == (3, 16, 16)
+        torch.testing.assert_close(one, other)
+    assert sampler.caption(batch.images) == copy.caption(batch.images, "en")
+    assert sampler.languages == ("en", "zh")
+    assert not torch.equal(sampler.sample(CAPTIONS, 2), sampler.sample(CAPTIONS, 3))
+    with pytest.warns(UserWarning, match="chartreuse"):
+        sampler.sample(["a chartreuse circle"])
+    for wrong, message in (
+        (lambda: sampler.sample([""]), "must not be empty"),
+        (lambda: sampler.sample([]), "at least one caption"),
+        (lambda: sampler.imagine(0), "count must be at least 1"),
+        (lambda: sampler.caption(batch.images, "fr"), "one of en, zh.*'fr'"),
+        (lambda: sampler.caption(batch.images * 255), r"lie in \[-1, 1\]"),
+        (lambda: sampler.caption(batch.images[:, :, :8]), r"\(B, 3, 16, 16\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            wrong()
+
+
+def test_more_latent_than_data_is_refused(vocabulary: Vocabulary) -> None:
+    with pytest.raises(ValueError, match="nothing to compress"):
+        MultimodalVAE(replace(CONFIG, latent_dim=193), 8, vocabulary)
+    with pytest.raises(ValueError, match="at least 2 for a coupling"):
+        MultimodalVAE(replace(CONFIG, latent_dim=1), 8, vocabulary)
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "full"])
+def test_defaults_make_networks_of_at_most_twelve_megabytes(scale: str) -> None:
+    for name, words in (("shapes", 150), ("emoji", 3200)):
+        config, training, options = MultimodalVAETask.defaults(scale, name)
+        vocabulary = Vocabulary(["<pad>", "<unk>", *map(str, range(words))], "both")
+        sampler = MultimodalVAESampler(config, options["image_size"], vocabulary, 20)
+        half_precision = 2 * sum(t.numel() for t in sampler.state_dict().values())
+        assert half_precision < 12e6, (name, half_precision / 1e6)
+        assert training["steps"] > 0
