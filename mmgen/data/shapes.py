@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset
+from mmgen.data.draws import draws
 from mmgen.data.shapes_language import (
     MAX_TOKENS,
     TASKS,
@@ -42,7 +43,6 @@ from mmgen.data.shapes_world import (
     Object,
     Scene,
     SceneTable,
-    hash_indices,
     one_of,
     sample_scenes,
 )
@@ -153,8 +153,6 @@ class ShapesDataset(CaptionedDataset):
             size, seed=seed, split=split, objects=objects, kinds=kinds
         )
         self._languages = ("en", "zh") if language == "both" else (language,)
-        # One key for captions of all options: a sample's caption hangs on nothing else.
-        self._key = (seed, SPLITS.index(split), 1)
         first = self.scenes.codes[:, 0, :3]
         position = self.scenes.positions()[:, :1]
         self._attributes = np.concatenate([first, position], axis=1).astype(np.int16)
@@ -169,25 +167,31 @@ class ShapesDataset(CaptionedDataset):
     def __len__(self) -> int:
         return len(self.scenes)
 
-    def _write(self, index: int, slot: int) -> None:
-        language = self._languages[slot // _VARIANTS]
-        key = np.array([index * 2 * _VARIANTS + slot % _VARIANTS])
-        rng = int(hash_indices(key, *self._key, len(language))[0])
-        caption = describe(self.scenes[index], language, rng)
-        tokens, lengths = self.vocabulary.encode(caption, self.max_tokens)
-        self._captions[index * self._lengths.shape[1] + slot] = caption
-        self._tokens[index, slot] = tokens[0].numpy()
-        self._lengths[index, slot] = int(lengths[0])
+    def _write(self, rows: np.ndarray, slots: np.ndarray) -> None:
+        """Write and keep the captions of samples in slots of language and variant."""
+        keys = (rows * self._lengths.shape[1] + slots).tolist()
+        captions = [
+            describe(
+                self.scenes[row],
+                self._languages[slot // _VARIANTS],
+                (self.options["seed"] << 40) + (row * _VARIANTS + slot % _VARIANTS),
+            )
+            for row, slot in zip(rows.tolist(), slots.tolist(), strict=True)
+        ]
+        tokens, lengths = self.vocabulary.encode(captions, self.max_tokens)
+        self._captions.update(zip(keys, captions, strict=True))
+        self._tokens[rows, slots] = tokens.numpy()
+        self._lengths[rows, slots] = lengths.numpy()
 
     def prepare(self, indices: Sequence[int], epoch: int) -> _Prepared:
         """Scenes and captions of the samples; cheap once they have been seen."""
         rows = np.asarray(indices, dtype=np.int64)
         slots = self._lengths.shape[1]
-        picked = (hash_indices(rows, *self._key, 2, epoch) >> np.uint64(32)).astype(
-            np.int64
-        ) % slots
-        for i in np.flatnonzero(self._lengths[rows, picked] == 0):
-            self._write(int(rows[i]), int(picked[i]))
+        stream = self.options["seed"] * len(SPLITS) + SPLITS.index(self.split)
+        picked = (draws(rows, epoch, 1, stream)[:, 0] * slots).astype(np.int64)
+        new = self._lengths[rows, picked] == 0
+        if new.any():
+            self._write(rows[new], picked[new])
         return _Prepared(
             codes=torch.from_numpy(self.scenes.codes[rows, : self._used]),
             backgrounds=torch.from_numpy(self.scenes.backgrounds[rows]),

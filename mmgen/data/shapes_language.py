@@ -1,16 +1,19 @@
 """Captions of Shapes in English and Chinese: from facts to words and back.
 
 ``describe`` writes what a caption states of a scene in one of many ways, ``parse``
-finds out what any such caption demands of a picture. Both go through a ``Demand``, which
-is canonical: two captions demand the same exactly if their demands are equal.
+finds out what any such caption demands of a picture. Both go through a ``Demand``,
+which is canonical: two captions demand the same exactly if their demands are equal.
 """
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from mmgen.data.shapes_world import (
     BACKGROUNDS,
@@ -21,7 +24,6 @@ from mmgen.data.shapes_world import (
     SHAPES,
     SIZES,
     Scene,
-    mix,
     one_of,
     relation_of,
 )
@@ -134,7 +136,7 @@ TASKS = (
 def canonical(
     wanted: list[ObjectDemand], relation: str | None, background: str | None
 ) -> Demand:
-    """The demand for objects in any order; the relation is the first's to the second."""
+    """The demand for groups in any order; the relation is the first's to the other."""
     totals: Counter[ObjectDemand] = Counter()
     for group in wanted:
         alike = ObjectDemand(group.shape, group.colour, group.size, group.position)
@@ -279,7 +281,8 @@ class _Choices:
     """Choices that are all spelled out by one integer."""
 
     def __init__(self, rng: int) -> None:
-        self.state = mix(rng)
+        digest = hashlib.blake2b(str(rng).encode(), digest_size=16).digest()
+        self.state = int.from_bytes(digest, "big")
 
     def below(self, limit: int) -> int:
         self.state, choice = divmod(self.state, limit)
@@ -436,18 +439,27 @@ def _describe_chinese(demand: Demand, choices: _Choices) -> str:
     return f"{text}，{_ZH_BACKGROUND_FORMS[form].format(ground)}"
 
 
+def _paraphrases(*tables: Mapping[Any, tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    for table in tables:
+        yield from table.values()
+
+
 @lru_cache(maxsize=3)
 def vocabulary(language: str) -> Vocabulary:
     """All the words that ``describe`` may write, the same for every data set."""
     english = [*COLOURS, "a", "an", "and", "colored", "that", "corner", "there is are"]
-    for table in (_EN_SHAPES, _EN_SIZES, _EN_POSITIONS, _EN_RELATIONS, _EN_NUMBERS):
-        english += [" ".join(words) for words in table.values()]
+    for words in _paraphrases(
+        _EN_SHAPES, _EN_SIZES, _EN_POSITIONS, _EN_RELATIONS, _EN_NUMBERS
+    ):
+        english += words
     english += [_plural(noun) for nouns in _EN_SHAPES.values() for noun in nouns]
     english += ["in at the", *BACKGROUNDS]
     english += [*_EN_FRAMES, *_EN_GROUPS, *_EN_BACKGROUND_FORMS]
     chinese = ["个在位于的有是和与图画面背景上"]
-    for words in (_ZH_SHAPES, _ZH_SIZES, _ZH_POSITIONS, _ZH_RELATIONS, _ZH_NUMBERS):
-        chinese += ["".join(word) for word in words.values()]
+    for words in _paraphrases(
+        _ZH_SHAPES, _ZH_SIZES, _ZH_POSITIONS, _ZH_RELATIONS, _ZH_NUMBERS
+    ):
+        chinese += words
     chinese += [*_ZH_COLOURS.values(), *_ZH_BACKGROUNDS.values(), *_ZH_COLOUR_FORMS]
     chinese += [*_ZH_FRAMES, *_ZH_GROUPS, *_ZH_BACKGROUND_FORMS]
     texts = {"en": english, "zh": chinese, "both": english + chinese}
@@ -488,11 +500,11 @@ def _lexicon() -> dict[tuple[str, ...], tuple[str, object]]:
     add("and", None, "and", "和", "与", "以及", "还有")
     add("at", None, "在", "位于")
     add("count", 1, "a", "an", "one", "1", "1个")
-    for number, words in _EN_NUMBERS.items():
-        add("count", number, *words)
+    for number, english in _EN_NUMBERS.items():
+        add("count", number, *english)
     add("count", 2, "a pair of", "二个", "二")
-    for number, words in _ZH_NUMBERS.items():
-        add("count", number, *words, *(f"{word}个" for word in words))
+    for number, chinese in _ZH_NUMBERS.items():
+        add("count", number, *chinese, *(f"{word}个" for word in chinese))
     for shape in SHAPES:
         for noun in _EN_SHAPES[shape]:
             add("shape", shape, noun, _plural(noun))

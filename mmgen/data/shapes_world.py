@@ -14,6 +14,8 @@ from typing import overload
 
 import numpy as np
 
+from mmgen.data.draws import draws
+
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black")
 SIZES = ("small", "large")
@@ -208,50 +210,21 @@ def holds(relation: str, first: Object, second: Object) -> bool:
     return along >= 0.1 and abs(across) <= 3**0.5 * along
 
 
-_MASK = (1 << 64) - 1
-
-
-def mix(value: int) -> int:
-    """Hash of a 64-bit integer (splitmix64: Steele, Lea and Flood 2014)."""
-    value = (value + 0x9E3779B97F4A7C15) & _MASK
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
-    return value ^ (value >> 31)
-
-
-def mix_array(values: np.ndarray) -> np.ndarray:
-    """``mix`` of every entry of a uint64 array."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)  # wraps, as it should
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-def hash_indices(indices: np.ndarray, *keys: int) -> np.ndarray:
-    """A uint64 hash of every index under the integer keys."""
-    base = 0
-    for key in keys:
-        base = mix(base ^ (key & _MASK))
-    return mix_array(indices.astype(np.uint64) ^ np.uint64(base))
-
-
 class _Dice:
     """Columns of independent draws, one row a sample."""
 
-    def __init__(self, hashes: np.ndarray) -> None:
-        self.hashes = hashes
-        self.column = 0
+    def __init__(self, indices: np.ndarray, stream: int) -> None:
+        self.indices, self.stream = indices, stream
+        self.calls = 0
 
-    def below(self, limit: int | np.ndarray, columns: int = 1) -> np.ndarray:
-        """Integers in 0..limit-1, shape (N, columns); ``limit`` may be (N, 1)."""
-        steps = np.arange(self.column, self.column + columns, dtype=np.uint64)
-        self.column += columns
-        # multiplied, not added: neighbouring columns share no bits of the argument
-        draws = mix_array(
-            self.hashes[:, None] ^ (mix_array(steps)[None, :] | np.uint64(1))
-        )
-        high = (draws >> np.uint64(32)).astype(np.int64)  # 0..2^32-1
-        return (high * np.asarray(limit, dtype=np.int64)) >> 32
+    def below(
+        self, limit: int, columns: int = 1, rows: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Integers in 0..limit-1, (N, columns); for the samples ``rows`` if given."""
+        self.calls += 1
+        indices = self.indices if rows is None else self.indices[rows]
+        uniform = draws(indices, self.calls, columns, self.stream)
+        return (uniform * limit).astype(np.int64)
 
 
 class SceneTable(Sequence):
@@ -364,6 +337,8 @@ def sample_scenes(
         if kind in kinds and (fitting := [n for n in _KIND_COUNTS[kind] if n in wanted])
         for n in fitting
     ]
+    if seed < 0 or start < 0:
+        raise ValueError(f"seed and start must be at least 0; got {seed}, {start}.")
     if not choices:
         raise ValueError(
             f"kinds {tuple(kinds)} do not occur with objects {tuple(objects)}. Kinds "
@@ -387,7 +362,7 @@ def sample_scenes(
 def _sample_block(
     indices: np.ndarray, seed: int, split: str, choices: list[tuple[str, int, float]]
 ) -> SceneTable:
-    dice = _Dice(hash_indices(indices, seed, SPLITS.index(split)))
+    dice = _Dice(indices, seed * len(SPLITS) + SPLITS.index(split))
     weights = np.array([round(weight * 6) for _, _, weight in choices])
     draw = dice.below(int(weights.sum()))[:, 0]
     choice = np.searchsorted(np.cumsum(weights), draw, side="right")
@@ -461,57 +436,60 @@ def _sample_places(
     scales = np.array([SCALE[name] for name in SIZES])
     reach = np.ceil(REACH * scales).astype(np.int64)[size]  # (N, 4)
     low, high = reach + MARGIN, UNITS - reach - MARGIN
-    rows = np.arange(len(number))
 
     # One object: a position and a little freedom, so that the word stays true.
     anchors = np.array(list(ANCHORS.values()))
     alone = anchors[dice.below(len(ANCHORS))] + dice.below(49, 2)[:, None, :] - 24
 
-    # Several: many attempts, the first that fits; first free ones, then one a quarter.
-    attempts, free = 24, 12
-    span = (high - low + 1)[:, None, :, None]
-    draws = dice.below(1 << 20, attempts * MAX_OBJECTS * 2)
-    draws = draws.reshape(-1, attempts, MAX_OBJECTS, 2)
-    places = low[:, None, :, None] + ((draws * span) >> 20)
-    order = np.array(
-        [[0, 1, 2, 3], [3, 0, 1, 2], [2, 3, 0, 1], [1, 2, 3, 0], [0, 3, 1, 2]]
-    )[dice.below(5, attempts - free)]
-    quarter = np.array([(140, 140), (372, 372), (372, 140), (140, 372)])[order]
-    jitter = ((draws[:, free:] * 61) >> 20) - 30
-    jitter[:, -1] = 0  # the last attempt always fits
-    places[:, free:] = quarter + jitter
-    places = np.clip(places, low[:, None, :, None], high[:, None, :, None])
-    places[:, -1] = quarter[:, -1]
+    # Several: attempts until one fits, first anywhere, then one object a quarter.
+    result = np.repeat(alone, MAX_OBJECTS, axis=1)
+    quarters = np.array([(140, 140), (372, 372), (372, 140), (140, 372)])
+    axis, turned = dice.below(2)[:, 0], dice.below(2)[:, 0].astype(bool)
+    left = np.flatnonzero(number > 1)
+    for attempt in range(24):
+        free = dice.below(1 << 20, MAX_OBJECTS * 2, left).reshape(-1, MAX_OBJECTS, 2)
+        turn = dice.below(MAX_OBJECTS, 1, left) + np.arange(MAX_OBJECTS)
+        if attempt < 12:
+            span = (high - low + 1)[left, :, None]
+            places = low[left, :, None] + (free * span >> 20)
+        else:
+            places = quarters[turn % MAX_OBJECTS] + (free * 61 >> 20) - 30
+        fits = _fit(places, related[left], axis[left], turned[left])
+        fits &= _apart(places, number[left], reach[left])
+        fits &= (places >= low[left, :, None]).all(axis=(1, 2))
+        fits &= (places <= high[left, :, None]).all(axis=(1, 2))
+        result[left[fits]] = places[fits]
+        left = left[~fits]
+    # What never fitted: the middles of the quarters, or a row of two, do for any scene.
+    result[left] = quarters
+    row = np.where(turned[left, None], [372, 140], [140, 372])  # (left, 2)
+    for k in range(2):
+        line = np.full((len(left), 2), 256)
+        line[np.arange(len(left)), axis[left]] = row[:, k]
+        result[left, k] = np.where(related[left, None], line, result[left, k])
+    return result
 
-    # A relation: one axis is chosen, and the objects lie well apart along it.
-    axis = dice.below(2)[:, 0]
-    turned = dice.below(2)[:, 0]
-    along = np.stack([related & (axis == 0), related & (axis == 1)], axis=-1)
-    swap = along[:, None, :] & (
-        (places[:, :, 0] > places[:, :, 1]) != (turned[:, None, None] == 1)
-    )  # (N, attempts, 2): put the two in the wanted order
-    first, second = places[:, :, 0].copy(), places[:, :, 1].copy()
-    places[:, :, 0] = np.where(swap, second, first)
-    places[:, :, 1] = np.where(swap, first, second)
-    offset = np.abs(places[:, :, 0] - places[:, :, 1])
-    chosen_axis = np.take_along_axis(offset, axis[:, None, None], axis=2)[..., 0]
-    other_axis = np.take_along_axis(offset, 1 - axis[:, None, None], axis=2)[..., 0]
-    unrelated = related[:, None] & (2 * other_axis > chosen_axis)
-    # swapping moves an object to where the other, of another size, was
-    outside = (places < low[:, None, :, None]) | (places > high[:, None, :, None])
-    present = np.arange(MAX_OBJECTS) < number[:, None]
-    unfit = unrelated | (outside & present[:, None, :, None]).any(axis=(2, 3))
+
+def _fit(
+    places: np.ndarray,
+    related: np.ndarray,
+    axis: np.ndarray,
+    turned: np.ndarray,
+) -> np.ndarray:
+    """Whether two related objects lie clearly along their axis, in the chosen order."""
+    offset = places[:, 1] - places[:, 0]
+    rows = np.arange(len(offset))
+    along, across = offset[rows, axis], offset[rows, 1 - axis]
+    clear = np.abs(along) >= 2 * np.abs(across)
+    return ~related | (clear & ((along < 0) == turned))
+
+
+def _apart(places: np.ndarray, number: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Whether no two objects come closer than ``GAP``."""
+    apart = np.ones(len(places), dtype=bool)
     for i in range(MAX_OBJECTS):
         for j in range(i):
-            distance2 = ((places[:, :, i] - places[:, :, j]) ** 2).sum(axis=-1)
-            least = (reach[:, i] + reach[:, j] + GAP)[:, None]
-            unfit |= (distance2 < least**2) & (i < number)[:, None]
-    chosen = unfit.argmin(axis=1)
-    several = places[rows, chosen]
-    bad = unfit[rows, chosen]
-    # the last attempt fits any four objects, but not every relation: a row of two does
-    fallback = np.where(turned[:, None] == 1, [372, 140], [140, 372])  # (N, 2)
-    line = np.full((len(number), MAX_OBJECTS, 2), 256)
-    line[rows[:, None], [[0, 1]], axis[:, None]] = fallback
-    several = np.where(bad[:, None, None], line, several)
-    return np.where((number == 1)[:, None, None], alone, several)
+            distance2 = ((places[:, i] - places[:, j]) ** 2).sum(axis=-1)
+            least = reach[:, i] + reach[:, j] + GAP
+            apart &= (distance2 >= least**2) | (i >= number)
+    return apart
