@@ -56,6 +56,7 @@ def test_the_seed_changes_the_hidden_cases_but_not_the_version(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.filterwarnings("ignore:No sandbox")  # where a kernel gives no namespaces
 def test_thirty_submissions_with_eleven_broken_ones(
     tiny: Bundle, with_cell: Insert, tmp_path: Path

@@ -1,0 +1,1 @@
+"""Typical wrong answers of every assignment, by name, with the points they deserve."""
