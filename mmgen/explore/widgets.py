@@ -7,6 +7,8 @@ the browser: the same explorer works in Jupyter and in the book, by mouse or by 
 
 from __future__ import annotations
 
+import base64
+import html
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -16,32 +18,32 @@ from mmgen.explore.figures import _to_pixels
 _MAXIMUM_BYTES = 700_000  # two explorers and the figures keep a page under 3 MB
 
 
-def _encode(frame: Any) -> bytes:
-    """A picture as lossless WebP or PNG, whichever is smaller."""
+def _encode(frame: Any) -> str:
+    """A picture as the data URL of a lossless WebP or PNG, whichever is smaller."""
     from PIL import Image
 
     picture = Image.fromarray(_to_pixels(frame))
     versions = []
-    for options in ({"format": "WEBP", "lossless": True}, {"format": "PNG"}):
+    for kind, options in (("webp", {"lossless": True}), ("png", {"optimize": True})):
         buffer = io.BytesIO()
-        picture.save(buffer, **options)
-        versions.append(buffer.getvalue())
+        picture.save(buffer, format=kind, **options)
+        content = base64.b64encode(buffer.getvalue()).decode()
+        versions.append(f"data:image/{kind};base64,{content}")
     return min(versions, key=len)
 
 
 def _tile(frame: Any, label: str, size: int) -> Any:
-    """One frame as a widget; the label is what a screen reader says for the picture."""
+    """One frame as a widget; the label is what a screen reader says for the picture.
+
+    Written as HTML because ipywidgets' Image has no alternative text, and its tooltip
+    stops the whole widget from being drawn (ipywidgets 8.1).
+    """
     import ipywidgets
 
-    content = _encode(frame)
-    image = ipywidgets.Image(
-        value=content,
-        format="webp" if content[:4] == b"RIFF" else "png",
-        width=size,
-        tooltip=label,
+    return ipywidgets.HTML(
+        f'<img src="{_encode(frame)}" alt="{html.escape(label)}" width="{size}" '
+        'style="image-rendering: pixelated; max-width: 100%; border-radius: 4px">'
     )
-    image.add_class("mmgen-frame")
-    return image
 
 
 def _slider(labels: Sequence[str], description: str) -> Any:
@@ -70,22 +72,17 @@ def _explorer(children: Sequence[Any], summary: str) -> Any:
 
     box = Explorer(list(children), layout={"max_width": "34rem", "width": "100%"})
     box.add_class("mmgen-explorer")
-    size = sum(len(w.value) for w in _images(box))
+    return box
+
+
+def _check_size(tiles: Sequence[Any]) -> None:
+    """Refuse frames that would make the page slow to load."""
+    size = sum(len(tile.value) for tile in tiles)
     if size > _MAXIMUM_BYTES:
         raise ValueError(
             f"the frames of an explorer may take {_MAXIMUM_BYTES // 1000} kB; these "
             f"take {size // 1000} kB. Show fewer or smaller ones."
         )
-    return box
-
-
-def _images(widget: Any) -> list[Any]:
-    """All image widgets below ``widget``."""
-    import ipywidgets
-
-    if isinstance(widget, ipywidgets.Image):
-        return [widget]
-    return [found for w in getattr(widget, "children", ()) for found in _images(w)]
 
 
 def _check_labels(labels: Sequence[str], count: int, name: str) -> None:
@@ -121,6 +118,7 @@ def frames_explorer(
 
     _check_labels(labels, len(frames), "labels")
     tiles = [_tile(f, label, size) for f, label in zip(frames, labels, strict=True)]
+    _check_size(tiles)
     stack = ipywidgets.Stack(tiles, selected_index=0)
     slider = _slider(labels, description)
     ipywidgets.jslink((slider, "index"), (stack, "selected_index"))
@@ -169,6 +167,7 @@ def grid_explorer(
         stack = ipywidgets.Stack(tiles, selected_index=0)
         ipywidgets.jslink((columns_slider, "index"), (stack, "selected_index"))
         rows.append(stack)
+    _check_size([tile for stack in rows for tile in stack.children])
     table = ipywidgets.Stack(rows, selected_index=0)
     ipywidgets.jslink((rows_slider, "index"), (table, "selected_index"))
     summary = (

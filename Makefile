@@ -1,0 +1,55 @@
+# Two commands: `make book` and `make test`. Everything is installed into .venv.
+
+PYTHON3 ?= python3
+PORT ?= 8000
+# one thread a process: two that each take both cores slow each other down fivefold
+THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MMGEN_SCALE=laptop CUDA_VISIBLE_DEVICES=
+BIN := .venv/bin
+EXTRAS := data,notebooks,metrics,logging,export,assignments,book,dev
+
+.PHONY: book serve test lint notebooks bench weights clean
+
+book: .venv/installed
+	@$(BIN)/python book/tools/vendor.py
+	@$(BIN)/jupyter-book build -W -n --keep-going --quiet .
+	@echo
+	@echo "The book is built. To read it:  make serve   (or open _build/html/index.html)"
+
+serve:
+	@$(BIN)/python book/tools/serve.py --port $(PORT)
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON3) -c "import sys; sys.exit(sys.version_info < (3, 11))" \
+	  || { echo "The book needs Python 3.11 or newer; name one: make book PYTHON3=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON3) -m venv .venv
+	@test -x $(BIN)/uv || $(BIN)/pip install --quiet uv==0.13.9
+	$(BIN)/uv pip install --quiet --python $(BIN)/python \
+	  --constraints constraints.txt --editable ".[$(EXTRAS)]"
+	@touch $@
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The book's tests look at the built pages, so they come after a build; the notebooks are
+# run again from the top and every output is compared with the committed one.
+test: book lint
+	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile --nbval \
+	  -m "not book" tests $(wildcard notebooks/*.ipynb)
+	$(BIN)/python -m pytest -m book tests/book
+
+notebooks: .venv/installed
+	$(BIN)/python book/tools/execute.py
+
+bench: .venv/installed
+	@set -e; for file in benchmarks/[a-z]*.py; do \
+	  echo; echo "== $$file"; $(BIN)/python -m benchmarks.$$(basename $$file .py); done
+
+weights: .venv/installed
+	@test -n "$(NAME)" || { echo "which weights? e.g. make weights NAME=cgan-shapes64"; exit 1; }
+	$(BIN)/python -m mmgen.pretrained.recipes $(NAME)
+
+clean:
+	rm -rf _build build
