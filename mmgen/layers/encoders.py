@@ -10,10 +10,15 @@ Adversarial Networks*, CVPR 2018, section 3.2.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmgen.layers.validation import require_finite
 
 
 class TextEncoder(nn.Module):
@@ -179,6 +184,292 @@ class TextEncoder(nn.Module):
                 f"vocabulary; got {int(tokens.min())}..{int(tokens.max())}. Encode the "
                 f"captions with the vocabulary that the encoder was built for."
             )
+
+
+class ImageEncoder(nn.Module):
+    """Region features and a picture feature, both in the space of the words.
+
+    A trunk computes a feature map and a vector; a 1x1 convolution without bias and a
+    linear layer with bias bring them to D features, as in AttnGAN. Build one by
+    ``small``, ``inception`` or ``efficientnet_lite0``.
+
+    Args:
+        trunk: (B, 3, H, W) -> map (B, local_dim, h, w) and vector (B, global_dim).
+        local_dim, global_dim: sizes of what the trunk gives.
+        feature_dim: D, size of a region feature and of the picture feature.
+        frozen: the trunk is not trained: it stays in evaluation mode, its batch norms
+            keep their statistics, and its parameters take no gradient. (The original
+            froze its weights only, and let the statistics drift.)
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        local_dim: int,
+        global_dim: int,
+        feature_dim: int,
+        frozen: bool,
+    ) -> None:
+        super().__init__()
+        if feature_dim < 1:
+            raise ValueError(f"feature_dim must be at least 1; got {feature_dim}.")
+        self.local_dim, self.global_dim = local_dim, global_dim
+        self.feature_dim, self.frozen = feature_dim, frozen
+        self.trunk = trunk
+        self.to_regions = nn.Conv2d(local_dim, feature_dim, 1, bias=False)
+        self.to_features = nn.Linear(global_dim, feature_dim)
+        if frozen:
+            trunk.requires_grad_(False)
+            trunk.eval()
+            # Features of a trained trunk are large; AttnGAN starts these maps small.
+            nn.init.uniform_(self.to_regions.weight, -0.1, 0.1)
+            nn.init.uniform_(self.to_features.weight, -0.1, 0.1)
+
+    @classmethod
+    def small(
+        cls,
+        image_size: int = 64,
+        feature_dim: int = 256,
+        width: int = 48,
+        grid: int = 8,
+    ) -> ImageEncoder:
+        """A residual network for small pictures, trained from scratch.
+
+        Halvings bring the picture to ``grid`` x ``grid`` regions; one more serves the
+        picture feature. Group norm keeps samples of a batch apart. Two extra input
+        channels hold each pixel's position, because captions speak of left and right
+        and a convolution by itself does not know where it is.
+
+        Args:
+            image_size: H = W of the pictures, ``grid`` times a power of 2, at least 2.
+            feature_dim: D.
+            width: channels of the first layer, a multiple of 8; up to 4 times as many
+                follow.
+            grid: h = w of the regions, even.
+
+        Raises:
+            ValueError: sizes that do not fit.
+        """
+        halvings = round(math.log2(max(image_size / max(grid, 1), 1)))
+        if halvings < 1 or image_size != grid * 2**halvings or grid % 2:
+            raise ValueError(
+                f"image_size must be grid x 2, 4, 8, ... with an even grid; got "
+                f"image_size {image_size} and grid {grid}."
+            )
+        if width < 8 or width % 8:
+            raise ValueError(f"width must be a multiple of 8; got {width}.")
+        trunk = _SmallTrunk(image_size, width, halvings)
+        return cls(trunk, trunk.local_dim, trunk.local_dim, feature_dim, frozen=False)
+
+    @classmethod
+    def inception(
+        cls, feature_dim: int = 256, weights: str | Path | None = "torchvision"
+    ) -> ImageEncoder:
+        """AttnGAN's encoder: a frozen Inception-v3, regions 17 x 17 from ``Mixed_6e``.
+
+        Pictures of any size in [-1, 1] are brought to 299 x 299 inside.
+
+        Args:
+            feature_dim: D. With 256 there are 22,506,720 parameters, 721,152 trainable.
+            weights: "torchvision" for its ImageNet weights (downloaded once), a path to
+                such a state dictionary or to an ``image_encoder*.pth`` of the original
+                AttnGAN (heads included), or None for random weights.
+
+        Raises:
+            ValueError: a file that is neither.
+            FileNotFoundError: no such file.
+            RuntimeError: the download failed.
+        """
+        encoder = cls(_InceptionTrunk(), 768, 2048, feature_dim, frozen=True)
+        if weights is not None:
+            state = _inception_state(weights)
+            encoder._load_inception(state, str(weights))
+        return encoder
+
+    def train(self, mode: bool = True) -> ImageEncoder:
+        """Set the training mode; a frozen trunk stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            self.trunk.eval()
+        return self
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode pictures.
+
+        Args:
+            images: (B, 3, H, W) in [-1, 1].
+
+        Returns:
+            Region features, shape (B, D, h, w), and picture features, shape (B, D).
+
+        Raises:
+            ValueError: another shape, or pictures that are not finite (looked at on the
+                CPU only).
+        """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(
+                f"images must be of shape (B, 3, H, W); got {tuple(images.shape)}."
+            )
+        require_finite(images=images)
+        return self.project(*self.trunk(images))
+
+    def project(self, local: Tensor, overall: Tensor) -> tuple[Tensor, Tensor]:
+        """Features from what the trunk gave, e.g. once and for all, kept on disk.
+
+        Args:
+            local: (B, local_dim, h, w).
+            overall: (B, global_dim).
+
+        Returns:
+            As ``forward``.
+        """
+        return self.to_regions(local), self.to_features(overall)
+
+    def _load_inception(self, state: Mapping[str, Tensor], source: str) -> None:
+        heads = {
+            "emb_features.weight": "to_regions.weight",
+            "emb_cnn_code.weight": "to_features.weight",
+            "emb_cnn_code.bias": "to_features.bias",
+        }
+        known = {heads.get(name, f"trunk.{name}"): name for name in state}
+        wanted = set(self.state_dict())
+        if not set(heads) & set(state):  # torchvision's own: it has no such heads
+            wanted -= set(heads.values())
+        missing = sorted(
+            name
+            for name in wanted - set(known)
+            if not name.endswith("num_batches_tracked")  # torch 0.3 had none
+        )
+        if missing:
+            raise ValueError(
+                f"weights must be a state dictionary of Inception-v3; {source} lacks "
+                f"{len(missing)} of its tensors, e.g. {missing[0]!r}."
+            )
+        chosen = {name: state[known[name]] for name in wanted & set(known)}
+        try:
+            self.load_state_dict(chosen, strict=False)
+        except RuntimeError as error:
+            raise ValueError(f"{source} does not fit: {error}") from error
+
+
+class _SmallTrunk(nn.Module):
+    """Strided convolutions and residual blocks; see ``ImageEncoder.small``."""
+
+    def __init__(self, image_size: int, width: int, halvings: int) -> None:
+        super().__init__()
+        sizes = [width * min(2**i, 4) for i in range(halvings)]
+        stages: list[nn.Module] = []
+        before = 5  # RGB and the position
+        for channels in sizes:
+            stages += [
+                nn.Conv2d(before, channels, 3, stride=2, padding=1),
+                _PreActivationBlock(channels),
+            ]
+            before = channels
+        stages.append(_PreActivationBlock(before))
+        self.local_dim = before
+        self.stages = nn.Sequential(*stages)
+        self.finish = nn.Sequential(nn.GroupNorm(8, before), nn.ReLU())
+        self.overall = nn.Sequential(
+            nn.Conv2d(before, before, 3, stride=2, padding=1),
+            _PreActivationBlock(before),
+            nn.GroupNorm(8, before),
+            nn.ReLU(),
+        )
+        steps = torch.linspace(-1, 1, image_size)
+        y, x = torch.meshgrid(steps, steps, indexing="ij")
+        self.register_buffer("position", torch.stack([x, y])[None], persistent=False)
+        self.position: Tensor  # (1, 2, H, W)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map and vector of pictures of the one size it was built for."""
+        if images.shape[2:] != self.position.shape[2:]:
+            raise ValueError(
+                f"images must be {self.position.shape[2]} x {self.position.shape[3]}, "
+                f"the size the encoder was built for; got {tuple(images.shape)}."
+            )
+        position = self.position.to(images.dtype).expand(len(images), -1, -1, -1)
+        local = self.finish(self.stages(torch.cat([images, position], dim=1)))
+        return local, self.overall(local).mean(dim=(2, 3))
+
+
+class _PreActivationBlock(nn.Module):
+    """Two 3x3 convolutions beside the identity (He et al., ECCV 2016)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.GroupNorm(8, channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.GroupNorm(8, channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.residual(features)
+
+
+class _InceptionTrunk(nn.Module):
+    """Torchvision's Inception-v3 without its classifiers, giving two of its layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Here, because torchvision's models take three seconds to import.
+        from torchvision.models import Inception3
+
+        network = Inception3(aux_logits=False, init_weights=False)
+        for name, module in network.named_children():
+            if name not in ("dropout", "fc", "avgpool"):
+                self.add_module(name, module)
+        self.layers = tuple(name for name, _ in self.named_children())
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mixed_6e (B, 768, 17, 17), and the mean of Mixed_7c (B, 2048)."""
+        if images.shape[2:] != (299, 299):
+            images = F.interpolate(
+                images, size=(299, 299), mode="bilinear", align_corners=False
+            )
+        # Layer by layer: torchvision's own forward would expect ImageNet's mean and
+        # deviation, but these weights were trained on pictures in [-1, 1].
+        features = images
+        for name in self.layers:
+            features = getattr(self, name)(features)
+            if name == "Mixed_6e":
+                local = features
+        return local, features.mean(dim=(2, 3))
+
+
+def _inception_state(weights: str | Path) -> Mapping[str, Tensor]:
+    if weights == "torchvision":
+        from torchvision.models import Inception_V3_Weights
+
+        try:
+            return Inception_V3_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True)
+        except OSError as error:
+            raise RuntimeError(
+                f"the weights of Inception-v3 could not be downloaded ({error}). Get "
+                f"{Inception_V3_Weights.IMAGENET1K_V1.url} on another machine and give "
+                f"its path as weights, or use ImageEncoder.small."
+            ) from error
+    path = Path(weights)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"weights must be a file, or 'torchvision'; there is no {path}."
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"weights must be a state dictionary saved by torch; {path} is not: {error}"
+        ) from error
+    if not isinstance(state, Mapping):
+        raise ValueError(
+            f"weights must be a state dictionary; {path} holds a "
+            f"{type(state).__name__}."
+        )
+    return state
 
 
 def _take_steps(sequence: Tensor, steps: Tensor) -> Tensor:
