@@ -1,0 +1,470 @@
+"""Captioned photographs on disk, in the folders of AttnGAN's release.
+
+A data set is a folder with lists of pictures, captions and JPEG files. What a sample
+looks like in an epoch (which caption, which words of it, which crop, mirrored or not)
+is decided by (index, epoch) alone; decoding runs in the loader's worker processes.
+
+Source of the geometry and of the caption rules: Xu et al., AttnGAN (CVPR 2018), code at
+https://github.com/taoxugit/AttnGAN.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as transforms
+
+from mmgen.data.batch import Batch
+from mmgen.data.caption_files import (
+    CaptionFile,
+    build_captions,
+    load_plain_pickle,
+    original_tokens,
+    read_caption_pickle,
+)
+from mmgen.data.dataset import CaptionedDataset
+from mmgen.data.draws import draws
+from mmgen.data.vocabulary import Vocabulary
+
+SPLITS = ("train", "test")
+# Streams of random numbers of one sample: so that asking for more of one kind later
+# changes none of the others.
+GEOMETRY, CAPTION, WORDS = 0, 1, 2
+_GIVE_UP = 16  # undecodable pictures in a row
+
+
+class UndecodableError(Exception):
+    """A picture that Pillow cannot decode."""
+
+
+def bird_crop(
+    box: Sequence[float], width: int, height: int
+) -> tuple[int, int, int, int]:
+    """The square around a bounding box, clipped to the picture.
+
+    Half its side is 3/4 of the longer side of the box, so that a box fills 2/3 of it.
+
+    Args:
+        box: left, top, width, height, pixels.
+        width, height: of the picture, pixels.
+
+    Returns:
+        left, top, right, bottom, pixels.
+    """
+    left, top, across, down = (int(value) for value in box)
+    radius = int(max(across, down) * 0.75)
+    x, y = (2 * left + across) // 2, (2 * top + down) // 2
+    return (
+        max(0, x - radius),
+        max(0, y - radius),
+        min(width, x + radius),
+        min(height, y + radius),
+    )
+
+
+def crop(
+    picture: Image.Image,
+    image_size: int,
+    box: Sequence[float] | None = None,
+    chance: Sequence[float] | None = None,
+) -> Tensor:
+    """A square of a photograph: 64/76 of its shorter side, anywhere in it.
+
+    Args:
+        picture: RGB.
+        image_size: H = W of the result, pixels.
+        box: cut ``bird_crop`` out first.
+        chance: down, across, mirror: numbers in [0, 1) that place the square and, below
+            1/2 in the last, mirror it. The middle, not mirrored, by default.
+
+    Returns:
+        Tensor of shape (3, image_size, image_size) uint8.
+    """
+    if box is not None:
+        picture = picture.crop(bird_crop(box, *picture.size))
+    scaled = transforms.resize(
+        picture, [int(image_size * 76 / 64)], InterpolationMode.BILINEAR
+    )
+    down, across = scaled.height - image_size, scaled.width - image_size
+    if chance is None:
+        top, left = down // 2, across // 2
+    else:
+        top, left = int(chance[0] * (down + 1)), int(chance[1] * (across + 1))
+    square = transforms.crop(scaled, top, left, image_size, image_size)
+    if chance is not None and chance[2] < 0.5:
+        square = transforms.horizontal_flip(square)
+    return transforms.pil_to_tensor(square)
+
+
+def decode(source: Any) -> Image.Image:
+    """An RGB picture from a path or a file object.
+
+    Raises:
+        UndecodableError: what Pillow says about it.
+    """
+    try:
+        with Image.open(source) as picture:
+            return picture.convert("RGB")
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        Image.DecompressionBombError,
+    ) as error:
+        raise UndecodableError(f"{type(error).__name__}: {error}") from error
+
+
+def some_words(tokens: np.ndarray, most: int, index: int, epoch: int) -> np.ndarray:
+    """A caption, or, where it is too long, ``most`` of its words in their order.
+
+    Which words is drawn anew in every epoch: cutting at the end would hide the ends of
+    long captions for good.
+    """
+    if len(tokens) <= most:
+        return tokens
+    chance = draws([index], epoch, len(tokens), stream=WORDS)[0]
+    return tokens[np.sort(np.argsort(chance, kind="stable")[:most])]
+
+
+@dataclass
+class Prepared:
+    """Samples on the CPU, as they travel from a worker process."""
+
+    images: Tensor  # (B, 3, H, W) uint8
+    tokens: Tensor  # (B, T) int64
+    lengths: Tensor  # (B,) int64
+    class_ids: Tensor  # (B,) int64
+    attributes: Tensor | None  # (B, A) int64
+    indices: Tensor  # (B,) int64
+    captions: list[str]
+    skipped: list[tuple[str, str]]  # picture and what is wrong with it
+
+
+def to_batch(prepared: Prepared, device: torch.device | str) -> Batch:
+    """The batch on ``device``, the pictures in [-1, 1].
+
+    Bytes travel, not floats: a quarter of the traffic.
+    """
+    device = torch.device(device)
+
+    def sent(tensor: Tensor) -> Tensor:
+        if device.type == "cuda":
+            return tensor.pin_memory().to(device, non_blocking=True)
+        return tensor.to(device)
+
+    attributes = prepared.attributes
+    return Batch(
+        images=sent(prepared.images).float().div_(127.5).sub_(1.0),
+        tokens=sent(prepared.tokens),
+        lengths=sent(prepared.lengths),
+        class_ids=sent(prepared.class_ids),
+        captions=prepared.captions,
+        attributes=None if attributes is None else sent(attributes),
+        indices=sent(prepared.indices),
+    )
+
+
+class Photographs(CaptionedDataset):
+    """A folder of captioned photographs: what CUB and COCO have in common.
+
+    Args:
+        split: "train" or "test"; the releases have no validation split.
+        image_size: H = W, pixels.
+        language: "en"; there are no other captions.
+        root: folder of ``captions.pickle``, ``train/`` and ``test/``.
+        captions_per_image: captions that each picture has.
+        max_tokens: longer captions lose words, others in every epoch.
+        augment: random crops, mirroring and captions. In training only by default; the
+            original's code also has them at test time.
+        vocabulary: JSON file of the vocabulary to number the words by, as saved beside
+            a run. By default the words of the captions, in their file's order.
+
+    Raises:
+        FileNotFoundError: no such folder, or a part of it is missing.
+        ValueError: parts that do not belong together, a damaged or refused file, or an
+            argument outside what is listed above.
+    """
+
+    image_folder: ClassVar[str]  # below root
+    layout: ClassVar[str]  # for messages: what is expected, and where it is to be had
+    pictures_from: ClassVar[str]
+
+    def __init__(
+        self,
+        split: str,
+        image_size: int,
+        language: str,
+        *,
+        root: str | Path,
+        captions_per_image: int,
+        max_tokens: int,
+        augment: bool | None,
+        vocabulary: str | Path | None,
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(
+                f"split must be 'train' or 'test' for {self.name}, which has no other; "
+                f"got {split!r}."
+            )
+        if language != "en":
+            raise ValueError(
+                f"language must be 'en': {self.name} has English captions only; got "
+                f"{language!r}."
+            )
+        for argument, value in (
+            ("image_size", image_size),
+            ("captions_per_image", captions_per_image),
+            ("max_tokens", max_tokens),
+        ):
+            if value < 1:
+                raise ValueError(f"{argument} must be at least 1; got {value}.")
+        self.split, self.image_size, self.language = split, image_size, language
+        self.root = Path(root)
+        self.max_tokens = max_tokens
+        self.augment = split == "train" if augment is None else augment
+        self.options = {
+            "root": str(root),
+            "captions_per_image": captions_per_image,
+            "max_tokens": max_tokens,
+            "augment": augment,
+            "vocabulary": None if vocabulary is None else str(vocabulary),
+        }
+        if not self.root.is_dir():
+            raise FileNotFoundError(
+                f"no {self.name} data set at {root}.\n{self.layout}"
+            )
+        keys = {name: self._read_keys(name) for name in SPLITS}
+        self.keys = keys[split]
+        self._check_pictures()
+        self.caption_file = self._read_captions(keys, captions_per_image)
+        self._captions = self.caption_file.splits[split]
+        self._check_captions()
+        self.vocabulary = self.caption_file.vocabulary
+        if vocabulary is not None:
+            self.vocabulary = self._other_vocabulary(vocabulary)
+        place = {token: i for i, token in enumerate(self.vocabulary.tokens)}
+        # the file's numbering -> ours; only its padding, 0, becomes our padding
+        self._numbers = np.array(
+            [0, *(place.get(word, 1) for word in self.caption_file.words[1:])]
+        )
+        self.attributes: dict[str, tuple[str, ...]] = {}
+        self._attribute_table: np.ndarray | None = None
+        self._boxes: np.ndarray | None = None
+        self.class_ids = np.arange(len(self.keys))
+        self.skipped: dict[str, str] = {}  # pictures that did not decode so far
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    # ------------------------------------------------------------ samples
+
+    def prepare(self, indices: Sequence[int], epoch: int) -> Prepared:
+        """Decode, crop and pick captions; safe in a worker process.
+
+        A picture that does not decode is replaced by the next one that does, and named
+        by ``finish``.
+
+        Raises:
+            RuntimeError: too many pictures in a row do not decode.
+        """
+        images, shown = [], []
+        skipped: list[tuple[str, str]] = []
+        for index in indices:
+            image, at = self._image(index, epoch, skipped)
+            images.append(image)
+            shown.append(at)
+        tokens = torch.zeros(len(shown), self.max_tokens, dtype=torch.int64)
+        lengths, captions = [], []
+        for row, index in enumerate(shown):
+            words, text = self._caption(index, epoch)
+            tokens[row, : len(words)] = torch.from_numpy(words)
+            lengths.append(len(words))
+            captions.append(text)
+        table = self._attribute_table
+        return Prepared(
+            images=torch.stack(images),
+            tokens=tokens,
+            lengths=torch.tensor(lengths),
+            class_ids=torch.from_numpy(self.class_ids[shown]),
+            attributes=None if table is None else torch.from_numpy(table[shown]),
+            indices=torch.tensor(shown),
+            captions=captions,
+            skipped=skipped,
+        )
+
+    def finish(self, prepared: Prepared, device: torch.device | str) -> Batch:
+        """The batch on ``device``; pictures that did not decode are named here."""
+        for picture, reason in prepared.skipped:
+            if picture not in self.skipped:
+                self.skipped[picture] = reason
+                warnings.warn(
+                    f"{picture} does not decode ({reason}); another picture of "
+                    f"{self.name} takes its place.",
+                    stacklevel=2,
+                )
+        return to_batch(prepared, device)
+
+    def original_tokens(
+        self, batch: Batch, embedding_rows: int
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens of a batch as released weights number them.
+
+        Args:
+            batch: of this data set.
+            embedding_rows: rows of the released text encoder's embedding.
+
+        Returns:
+            Tokens, (B, T) int64 with 0 = padding, and their lengths, (B,) int64.
+
+        Raises:
+            ValueError: weights of another vocabulary.
+        """
+        words = self.caption_file.words
+        if embedding_rows != len(words):
+            raise ValueError(
+                f"embedding_rows must be {len(words)}, the words of "
+                f"{self.caption_file.source}; got weights with {embedding_rows}. Use "
+                f"the captions.pickle that came with the weights: one made again "
+                f"numbers the words differently."
+            )
+        if self.vocabulary != self.caption_file.vocabulary:
+            raise ValueError(
+                "original tokens need the words of the caption file; load the data set "
+                "without the option 'vocabulary'."
+            )
+        return original_tokens(batch.tokens, batch.lengths)
+
+    def _image(
+        self, index: int, epoch: int, skipped: list[tuple[str, str]]
+    ) -> tuple[Tensor, int]:
+        """The crop at ``index``, or of the next picture that decodes, and where."""
+        for step in range(min(_GIVE_UP, len(self))):
+            at = (index + step) % len(self)
+            try:
+                picture = decode(self.path(at))
+            except UndecodableError as error:
+                skipped.append((str(self.path(at)), str(error)))
+                continue
+            box = None if self._boxes is None else self._boxes[at]
+            chance = draws([at], epoch, 3, GEOMETRY)[0] if self.augment else None
+            return crop(picture, self.image_size, box, chance), at
+        first, reason = skipped[-step - 1]
+        raise RuntimeError(
+            f"{step + 1} pictures of {self.name} in a row do not decode, the first is "
+            f"{first} ({reason}). The data set at {self.root} is damaged; unpack "
+            f"{self.pictures_from} again."
+        )
+
+    def _caption(self, index: int, epoch: int) -> tuple[np.ndarray, str]:
+        rows = self._captions.of_image(index)
+        if self.augment:
+            row = rows[int(draws([index], epoch, 1, CAPTION)[0, 0] * len(rows))]
+        else:
+            row = rows[epoch % len(rows)]
+        text = " ".join(self.caption_file.words[i] for i in row)
+        return self._numbers[some_words(row, self.max_tokens, index, epoch)], text
+
+    def path(self, index: int) -> Path:
+        """Where the picture at ``index`` lies."""
+        return self.root / self.image_folder / f"{self.keys[index]}.jpg"
+
+    def captions(self, index: int) -> list[str]:
+        """All captions of the picture at ``index``."""
+        words = self.caption_file.words
+        return [
+            " ".join(words[i] for i in row) for row in self._captions.of_image(index)
+        ]
+
+    # ------------------------------------------------------------ reading the folder
+
+    def _read_keys(self, split: str) -> list[str]:
+        path = self.root / split / "filenames.pickle"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing: the data set {self.name} is incomplete.\n"
+                f"{self.layout}"
+            )
+        keys = load_plain_pickle(path)
+        if not isinstance(keys, list) or not keys:
+            raise ValueError(f"{path} must be a list of picture names, not empty.")
+        for key in keys:
+            parts = Path(key).parts if isinstance(key, str) else ("..",)
+            if ".." in parts or Path(*parts).is_absolute():
+                raise ValueError(
+                    f"{path} must list names of pictures below "
+                    f"{self.image_folder}; got {key!r}."
+                )
+        return keys
+
+    def _check_pictures(self) -> None:
+        """Compare folder listings with the list: one call a folder, none a picture."""
+        listed: dict[str, list[str]] = defaultdict(list)
+        for key in self.keys:
+            parent, _, name = key.rpartition("/")
+            listed[parent].append(name)
+        missing: list[str] = []
+        whole: list[str] = []
+        for parent, names in listed.items():
+            folder = self.root / self.image_folder / parent
+            there = set(os.listdir(folder)) if folder.is_dir() else set()
+            absent = [name for name in names if f"{name}.jpg" not in there]
+            missing += [str(folder / f"{name}.jpg") for name in absent]
+            if len(absent) == len(names) and parent:
+                whole.append(parent)
+        if missing:
+            classes = f" Missing as a whole: {', '.join(whole[:5])}." if whole else ""
+            raise FileNotFoundError(
+                f"{len(missing)} of the {len(self.keys)} {self.split} pictures of "
+                f"{self.name} are missing, e.g. {missing[0]}.{classes} The download or "
+                f"the unpacking stopped half way: unpack {self.pictures_from} again."
+            )
+
+    def _read_captions(self, keys: dict[str, list[str]], per_image: int) -> CaptionFile:
+        path = self.root / "captions.pickle"
+        if path.is_file():
+            counts = {split: len(names) for split, names in keys.items()}
+            return read_caption_pickle(path, counts, per_image)
+        if not (self.root / "text").is_dir():
+            raise FileNotFoundError(
+                f"neither {path} nor {self.root / 'text'} is there: the data set "
+                f"{self.name} has no captions.\n{self.layout}"
+            )
+        return build_captions(self.root / "text", keys, per_image)
+
+    def _check_captions(self) -> None:
+        words = np.diff(self._captions.starts[:: self._captions.per_image])
+        if (words == 0).any():
+            raise ValueError(
+                f"captions must have at least one word; all captions of "
+                f"{self.keys[int(np.argmin(words))]} in {self.caption_file.source} are "
+                f"empty."
+            )
+
+    def _other_vocabulary(self, path: str | Path) -> Vocabulary:
+        vocabulary = Vocabulary.load(path)
+        words = self.caption_file.words[1:]
+        known = sum(word in vocabulary for word in words)
+        if known < len(words) / 2:
+            raise ValueError(
+                f"vocabulary {path} knows {known} of the {len(words)} words of "
+                f"{self.caption_file.source}: it belongs to another data set."
+            )
+        if known < len(words):
+            warnings.warn(
+                f"vocabulary {path} lacks {len(words) - known} of the {len(words)} "
+                f"words of {self.caption_file.source}; they become <unk>.",
+                stacklevel=4,
+            )
+        return vocabulary
