@@ -28,6 +28,7 @@ from mmgen.data.shapes_language import (
     parse,
     vocabulary,
 )
+from mmgen.data.shapes_read import Readings, read
 from mmgen.data.shapes_render import check_image_size, draw, palettes, render
 from mmgen.data.shapes_world import (
     BACKGROUNDS,
@@ -63,6 +64,7 @@ __all__ = [
     "Demand",
     "Object",
     "ObjectDemand",
+    "Readings",
     "Scene",
     "SceneTable",
     "ShapesDataset",
@@ -70,6 +72,7 @@ __all__ = [
     "facts",
     "palettes",
     "parse",
+    "read",
     "render",
     "sample_scenes",
 ]

@@ -158,10 +158,16 @@ def facts(scene: Scene) -> Demand:
     """What a caption of the scene demands: its objects with the facts it mentions.
 
     Raises:
-        ValueError: a scene without objects, which no caption describes.
+        ValueError: a scene without objects or with more than four, which no caption
+            describes.
     """
     if not scene.objects:
         raise ValueError("scene must hold an object to be described; it has none.")
+    if len(scene.objects) > MAX_OBJECTS:
+        raise ValueError(
+            f"scene must hold at most {MAX_OBJECTS} objects to be described; it has "
+            f"{len(scene.objects)}."
+        )
     said = scene.mentions
     wanted = [
         ObjectDemand(

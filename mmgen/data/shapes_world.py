@@ -25,7 +25,7 @@ BACKGROUNDS = ("white", "gray", "beige", "light blue")
 MENTIONS = ("colour", "size", "position", "relation", "background")
 KINDS = ("single", "colours", "two", "counting", "position", "binding", "mixed")
 SPLITS = ("train", "validation", "test", "compositional")
-MAX_OBJECTS = 4
+MAX_OBJECTS = 4  # that a caption may ask for
 
 # sRGB. The eight differ in lightness as well as in hue, so that people who confuse hues
 # can still tell them apart; the backgrounds are paler than every object.
@@ -142,14 +142,14 @@ class Scene:
     """What a picture shows, and which of its facts its caption states.
 
     Args:
-        objects: none to four of them, the one that a caption would name first in front.
+        objects: any number, the one that a caption would name first in front.
         background: of ``BACKGROUNDS``.
         mentions: of ``MENTIONS``; a caption states these facts besides the shapes and
             how many there are. "position" belongs to one object, "relation" to two.
 
     Raises:
-        ValueError: an unknown background or mention, a mention that does not fit the
-            number of objects, or too many objects.
+        ValueError: an unknown background or mention, or a mention that does not fit the
+            number of objects.
     """
 
     objects: tuple[Object, ...]
@@ -158,10 +158,6 @@ class Scene:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "objects", tuple(self.objects))
-        if len(self.objects) > MAX_OBJECTS:
-            raise ValueError(
-                f"objects must be at most {MAX_OBJECTS}; got {len(self.objects)}."
-            )
         one_of("background", self.background, BACKGROUNDS)
         for mention in self.mentions:
             one_of("mentions", mention, MENTIONS)
@@ -231,8 +227,8 @@ class SceneTable(Sequence):
     """Scenes as columns of integers: what ``render`` draws a batch from.
 
     Args:
-        codes: (N, 4, 5) int16: shape, colour, size, x, y of every object; x and y in
-            units of 1/512; shape -1 where there is no object.
+        codes: (N, K, 5) int16: shape, colour, size, x, y of every object; x and y in
+            units of 1/512; shape -1 where there is no object. K is at least four.
         backgrounds: (N,) int16.
         mentions: (N,) int16; bit i stands for ``MENTIONS[i]``.
     """
@@ -248,7 +244,8 @@ class SceneTable(Sequence):
         if isinstance(scenes, SceneTable):
             return scenes
         scenes = list(scenes)
-        codes = np.full((len(scenes), MAX_OBJECTS, 5), -1, dtype=np.int16)
+        most = max((len(scene.objects) for scene in scenes), default=0)
+        codes = np.full((len(scenes), max(most, MAX_OBJECTS), 5), -1, dtype=np.int16)
         for i, scene in enumerate(scenes):
             for k, thing in enumerate(scene.objects):
                 codes[i, k] = (
@@ -291,7 +288,7 @@ class SceneTable(Sequence):
         return (self.codes[:, :, 0] >= 0).sum(axis=1)
 
     def positions(self) -> np.ndarray:
-        """Index of the nearest position of every object, shape (N, 4)."""
+        """Index of the nearest position of every object, shape (N, K)."""
         anchors = np.array(list(ANCHORS.values()))
         offsets = self.codes[:, :, None, 3:].astype(np.int64) - anchors
         return (offsets**2).sum(axis=-1).argmin(axis=-1)
