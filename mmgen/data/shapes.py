@@ -18,6 +18,7 @@ from torch import Tensor
 from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.draws import draws
+from mmgen.data.shapes_judge import ATTRIBUTES, judge
 from mmgen.data.shapes_language import (
     MAX_TOKENS,
     TASKS,
@@ -50,6 +51,7 @@ from mmgen.data.shapes_world import (
 from mmgen.data.vocabulary import LANGUAGES
 
 __all__ = [
+    "ATTRIBUTES",
     "BACKGROUNDS",
     "COLOURS",
     "HELD_OUT",
@@ -70,6 +72,7 @@ __all__ = [
     "ShapesDataset",
     "describe",
     "facts",
+    "judge",
     "palettes",
     "parse",
     "read",

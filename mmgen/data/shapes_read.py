@@ -30,8 +30,8 @@ from mmgen.data.shapes_world import (
 )
 
 _SIDE = 32  # pictures are read at this size: details below its pixel decide nothing
-_PIXEL = UNITS // _SIDE
 _COARSE_SIDE = 16  # where an object roughly is can be seen at this size
+_BLOCK = (_SIDE // _COARSE_SIDE) ** 2
 _COARSE = range(64, UNITS - 63, 32)  # centres that are tried first, units
 _FINE = range(-24, 25, 8)  # offsets from there that the fit tries, units
 _BLURS = (0.0, 0.6, 1.2)  # standard deviations of the blur that the fit tries, pixels
@@ -169,6 +169,12 @@ def _background(pixels: Tensor) -> tuple[Tensor, Tensor]:
     return ground, torch.cdist(ground, palette).argmin(dim=1)
 
 
+def _halved(target: Tensor) -> Tensor:
+    """Pictures (B, 3, P) at the coarse side."""
+    whole = target.unflatten(2, (_SIDE, _SIDE))
+    return functional.avg_pool2d(whole, _SIDE // _COARSE_SIDE).flatten(2)
+
+
 def _contrasts(target: Tensor, alpha: Tensor) -> Tensor:
     """Contrasts (B, K, 3) with which coverages (B, K, P) explain (B, 3, P) best."""
     gram = alpha @ alpha.transpose(1, 2)
@@ -189,7 +195,9 @@ def _fit(left: Tensor, coarse: Tensor, words: _Dictionary) -> Tensor:
     half = _WINDOW // 2
     padded = functional.pad(left.unflatten(2, (_SIDE, _SIDE)), (half,) * 4)
     steps = torch.arange(_WINDOW, device=left.device)
-    x, y = (coarse[:, 3:5, None] // _PIXEL + steps).unbind(1)  # (N, window) each
+    x, y = (coarse[:, 3:5, None] // (UNITS // _SIDE) + steps).unbind(
+        1
+    )  # (N, window) each
     pixels = (y[:, :, None] * (_SIDE + 2 * half) + x[:, None]).flatten(1)
     windows = padded.flatten(2).gather(2, pixels[:, None].expand(-1, 3, -1))
     best = (windows @ words.fine).square().sum(1).argmax(dim=1)
@@ -230,15 +238,12 @@ def _explain(target: Tensor) -> _Explanation:
         torch.zeros(size, _SLOTS, target.shape[2], device=device),
         torch.zeros(size, _SLOTS, 3, device=device),
     )
-    rows, block = torch.arange(size, device=device), (_SIDE // _COARSE_SIDE) ** 2
+    rows = torch.arange(size, device=device)
     for slot in range(_SLOTS):
         left = found.rest(target)[rows]
-        small = functional.avg_pool2d(
-            left.unflatten(2, (_SIDE, _SIDE)), _SIDE // _COARSE_SIDE
-        )
-        match = small.flatten(2) @ words.coarse  # (rows, 3, N)
+        match = _halved(left) @ words.coarse  # (rows, 3, N)
         energy, best = match.square().sum(1).max(dim=1)
-        more = energy * block > _LEAST_ENERGY
+        more = energy * _BLOCK > _LEAST_ENERGY
         rows, left, best = rows[more], left[more], best[more]
         if len(rows) == 0:
             break
@@ -278,9 +283,12 @@ def _read(images: Tensor) -> tuple[list[Scene], Tensor]:
     energy = strength * found.alpha.square().sum(2)
     exists = found.exists & (energy > _LEAST_ENERGY) & (strength > _LEAST_CONTRAST**2)
     found.alpha *= exists[..., None]
-    # an empty picture is explained by its background, up to a faint object's worth
-    total = target.square().sum((1, 2)) + 3 * _LEAST_ENERGY
-    rest = found.rest(target).square().sum((1, 2))
+    # Seen from a little farther off, noise and the edges of blurred objects fade. An
+    # empty picture is explained by its background, up to a faint object's worth.
+    rest, total = (
+        _halved(part).square().sum((1, 2)) for part in (found.rest(target), target)
+    )
+    total = total + 3 * _LEAST_ENERGY / _BLOCK
     codes = found.codes[..., :5]
     codes[..., 1] = _name_colours(found.contrast, ground)
     order = energy.masked_fill(~exists, -1).argsort(dim=1, descending=True)

@@ -1,0 +1,22 @@
+"""What pictures are judged by; each measure loads when it is first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "frechet_distance": "mmgen.metrics.frechet",
+    "inception_score": "mmgen.metrics.inception",
+    "r_precision": "mmgen.metrics.retrieval",
+    "semantic_accuracy": "mmgen.metrics.semantic",
+}
+__all__ = ["frechet_distance", "inception_score", "r_precision", "semantic_accuracy"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(
+            f"mmgen.metrics has no {name!r}; it has {', '.join(__all__)}."
+        )
+    return getattr(importlib.import_module(_HOMES[name]), name)
