@@ -1,10 +1,12 @@
 """What the book's pages need beyond Sphinx.
 
-Figures of notebooks keep their words, and no page loads thebe, which would start its code
-on another host.
+Figures of notebooks keep their words, docstrings may be written for people, and no page
+loads thebe, which would start its code on another host.
 """
 
 from __future__ import annotations
+
+import re
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -14,8 +16,8 @@ from sphinx.transforms import SphinxTransform
 class AlternativeText(SphinxTransform):
     """Give a notebook's figure the alternative text that was shown with it.
 
-    ``mmgen.explore.show`` puts the words beside the PNG as plain text. MyST-NB keeps both
-    until it chooses one for the page, so they must meet before that.
+    ``mmgen.explore.show`` puts the words beside the PNG as plain text. MyST-NB keeps
+    both until it chooses one for the page, so they must meet before that.
     """
 
     default_priority = 900
@@ -29,6 +31,34 @@ class AlternativeText(SphinxTransform):
             for container in pictures:
                 for image in container.findall(nodes.image):
                     image["alt"] = " ".join(words)
+
+
+# what stays as it is: ``code`` and *one emphasised phrase*
+_MARKED = re.compile(r"(``.+?``|(?<!\S)\*[^\s*](?:[^*]*[^\s*])?\*(?!\w))")
+
+
+def escape_docstring(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Keep Sphinx from reading mathematics in a docstring as its own markup.
+
+    ``*shape``, ``|x|`` and ``W_`` are formulas to a reader and markup to docutils.
+    """
+    literal = -1  # indentation of the line that began a literal block
+    for i, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if line.strip() and indent <= literal:
+            literal = -1
+        if literal < 0:
+            parts = _MARKED.split(line)
+            # every second part is marked up on purpose
+            parts[::2] = [
+                re.sub(r"(?<!\\)([*|]|(?<=\w)_(?!\w))", r"\\\1", part)
+                for part in parts[::2]
+            ]
+            lines[i] = "".join(parts)
+            if line.rstrip().endswith("::"):
+                literal = indent
 
 
 def without_thebe(app: Sphinx, config: object) -> None:
@@ -45,6 +75,8 @@ def without_thebe(app: Sphinx, config: object) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, object]:
+    # before napoleon, which writes markup of its own
+    app.connect("autodoc-process-docstring", escape_docstring, priority=100)
     app.connect("config-inited", without_thebe, priority=1)
     app.add_transform(AlternativeText)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

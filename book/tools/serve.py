@@ -1,6 +1,6 @@
 """Serve the built book on this machine only, compressed as public hosts do.
 
-    python book/tools/serve.py [--port 8000]
+python book/tools/serve.py [--port 8000]
 """
 
 from __future__ import annotations

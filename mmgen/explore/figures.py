@@ -217,7 +217,10 @@ def image_grid(
         axis = figure.add_axes(
             (left / width, bottom / height, tile / width, tile / height)
         )
-        axis.set_axis_off()
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set(
+            color=_FAINT, linewidth=0.6
+        )  # a white picture has an edge too
         # 64 px shown larger: nearest neighbour shows the pixels that were drawn
         axis.imshow(picture, interpolation="nearest")
         if texts:

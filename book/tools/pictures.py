@@ -1,0 +1,129 @@
+"""Draw the book's own pictures: logo, favicon, landing page, data pages.
+
+    python book/tools/pictures.py
+
+Everything is made by the package: pictures of scenes by ``mmgen.data``, grids by
+``mmgen.explore``. The results are committed, so that building the book draws nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from mmgen import explore
+from mmgen.data import load_dataset
+from mmgen.data.shapes import Object, Scene, describe, render
+
+BOOK = Path(__file__).resolve().parents[1]
+FIGURES = BOOK / "figures"
+
+# A star is described by its ten points; the rest of the mark is a circle and a square.
+LOGO = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} 64" role="img" \
+aria-label="{label}">
+<rect x="3" y="3" width="58" height="58" rx="14" fill="#fbfaf6" stroke="#0072b2" \
+stroke-width="3"/>
+<circle cx="24" cy="25" r="12" fill="#0072b2"/>
+<rect x="31" y="31" width="20" height="20" rx="3" fill="#d55e00" opacity="0.92"/>
+<path d="M45 9l2.6 5.4 5.9.8-4.3 4.1 1 5.9-5.2-2.8-5.2 2.8 1-5.9-4.3-4.1 5.9-.8z" \
+fill="#009e73"/>
+<path d="M13 46h12M13 52h8" stroke="#26262b" stroke-width="3" stroke-linecap="round"/>
+{words}</svg>
+"""
+WORDS = """\
+<style>text{{font:600 18px system-ui,'Segoe UI',Helvetica,Arial,sans-serif;\
+fill:{ink}}}</style>
+<text x="74" y="28">Multimodal</text>
+<text x="74" y="51">Generation</text>
+"""
+
+# what each caption of the landing page demands, drawn: (shape, colour, size, x, y)
+LANDING = {
+    "a large red star left of a small blue circle": (
+        "white",
+        [("star", "red", "large", 0.3, 0.5), ("circle", "blue", "small", 0.74, 0.55)],
+    ),
+    "three small green hearts": (
+        "beige",
+        [
+            ("heart", "green", "small", 0.25, 0.3),
+            ("heart", "green", "small", 0.7, 0.4),
+            ("heart", "green", "small", 0.45, 0.75),
+        ],
+    ),
+    "一个黄色的三角形在右上角": ("gray", [("triangle", "yellow", "large", 0.72, 0.3)]),
+    "a purple square above an orange cross": (
+        "light blue",
+        [
+            ("square", "purple", "large", 0.5, 0.27),
+            ("cross", "orange", "large", 0.48, 0.73),
+        ],
+    ),
+    "two large pink circles on a light blue background": (
+        "light blue",
+        [
+            ("circle", "pink", "large", 0.28, 0.36),
+            ("circle", "pink", "large", 0.7, 0.66),
+        ],
+    ),
+    "一个蓝色的星星和一个黑色的正方形": (
+        "white",
+        [("star", "blue", "large", 0.7, 0.3), ("square", "black", "small", 0.28, 0.68)],
+    ),
+}
+
+
+def draw_logos() -> None:
+    """The mark alone, and with the book's name for light and for dark pages."""
+    mark = LOGO.format(width=64, label="Multimodal Generation", words="")
+    (BOOK / "_static" / "favicon.svg").write_text(mark)
+    for name, ink in (("logo", "#26262b"), ("logo-dark", "#f0eee6")):
+        words = WORDS.format(ink=ink)
+        logo = LOGO.format(width=200, label="Multimodal Generation", words=words)
+        (BOOK / "_static" / f"{name}.svg").write_text(logo)
+
+
+def save(figure: object, name: str) -> None:
+    """Write a figure as a PNG of few colours, small enough to be committed."""
+    path = FIGURES / name
+    figure.savefig(path, dpi=150, metadata={"Software": None})  # type: ignore[attr-defined]
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
+
+
+def draw_landing() -> None:
+    """Captions and one scene that each of them demands."""
+    scenes = [
+        Scene(tuple(Object(*row) for row in rows), background)
+        for background, rows in LANDING.values()
+    ]
+    grid = explore.image_grid(render(scenes, 128), list(LANDING), columns=3, tile=1.9)
+    save(grid, "landing.png")
+
+
+def draw_data() -> None:
+    """What the two data sets hold."""
+    shapes = load_dataset("shapes", "test", 128, language="both")
+    batch = shapes.batch(range(10))
+    save(explore.image_grid(batch.images, batch.captions, columns=5), "shapes.png")
+    scene = shapes.scenes[4]
+    paraphrases = [describe(scene, "en", rng=i) for i in range(3)]
+    paraphrases += [describe(scene, "zh", rng=i) for i in range(3)]
+    picture = render([scene] * 6, 128)
+    save(explore.image_grid(picture, paraphrases, columns=6), "paraphrases.png")
+
+    emoji = load_dataset("emoji", "train", 64, language="both")
+    rows = torch.linspace(0, len(emoji) - 1, 14).long()
+    batch = emoji.batch(rows)
+    save(explore.image_grid(batch.images, batch.captions, columns=7), "emoji.png")
+
+
+if __name__ == "__main__":
+    FIGURES.mkdir(exist_ok=True)
+    draw_logos()
+    draw_landing()
+    draw_data()
