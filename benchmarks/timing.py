@@ -1,9 +1,9 @@
 """How every benchmark of the book measures: ways side by side in one process.
 
-The ways take turns, in a new order each round, so that a slow spell of the machine meets
-all of them. On a CPU, a repetition during which the process got less of the processors
-than it usually does was disturbed by other load: wall time against CPU time tells, and
-such repetitions are thrown away and made again.
+The ways take turns, in a new order each round, so that a slow spell of the machine
+meets all of them. On a CPU, a repetition during which the process got less of the
+processors than it usually does was disturbed by other load: wall time against CPU time
+tells, and such repetitions are thrown away and made again.
 """
 
 from __future__ import annotations

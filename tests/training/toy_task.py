@@ -63,6 +63,8 @@ class ToyConfig:
     """share of hidden units left out of the discriminator"""
     sizes: tuple[int, ...] = (4,)
     """a field that JSON turns into a list"""
+    keep: bool = True
+    """use the discriminator phase's pictures again in the generator's"""
     break_at: int = -1
     """step whose generator loss is made NaN"""
 
@@ -145,7 +147,7 @@ class ToyTask:
         discriminator = self.networks["discriminator"]
         if step.phase == "discriminator":
             fake = generator(step.randn(len(batch), 4), batch.tokens)
-            self.fake = None if step.accumulating else fake
+            self.fake = fake if self.config.keep and not step.accumulating else None
             real = discriminator(batch.images, batch.tokens)
             false = discriminator(fake.detach(), batch.tokens)
             return {

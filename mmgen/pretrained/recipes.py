@@ -1,0 +1,166 @@
+"""How the weights of the book were made: one ``mmgen train …`` each, then measured.
+
+``python -m mmgen.pretrained.recipes NAME`` trains (or goes on with the run that the
+folder holds), writes the weights and their card, measures the stored weights, and
+writes ``results/NAME.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmgen.pretrained import FOLDER, available, card, load, save
+
+RESULTS = FOLDER.parent.parent / "results"
+
+_SHAPES = (
+    ("--split", "test", "--data-objects", "1"),
+    ("--split", "test", "--data-objects", "2"),
+    ("--split", "compositional"),
+)
+_EMOJI = (("--split", "test"),)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The words behind ``mmgen train``, and behind each ``mmgen evaluate NAME``."""
+
+    train: str
+    evaluate: tuple[tuple[str, ...], ...]
+
+    @property
+    def command(self) -> str:
+        """What a reader types to train the same."""
+        return f"mmgen train {self.train}"
+
+
+RECIPES: dict[str, Recipe] = {
+    "cgan-shapes64": Recipe("cgan --data shapes --scale full", _SHAPES),
+    "cgan-emoji64": Recipe("cgan --data emoji --scale full", _EMOJI),
+    "damsm-shapes64": Recipe("damsm --data shapes --scale full", _SHAPES),
+    "damsm-emoji64": Recipe("damsm --data emoji --scale full", _EMOJI),
+    # The judges: trained apart from what they judge, from other first weights.
+    "damsm-shapes64-scorer": Recipe(
+        "damsm --data shapes --scale full --seed 1", _SHAPES
+    ),
+    "damsm-emoji64-scorer": Recipe("damsm --data emoji --scale full --seed 1", _EMOJI),
+    "vae-shapes64": Recipe("vae --data shapes --scale full", ()),
+    "cvae-shapes64": Recipe("cvae --data shapes --scale full", _SHAPES),
+    "mvae-shapes64": Recipe("mvae --data shapes --scale full", _SHAPES),
+    "mvae-emoji64": Recipe("mvae --data emoji --scale full", _EMOJI),
+    "attngan-shapes64": Recipe("attngan --data shapes --scale full", _SHAPES),
+    "attngan-emoji64": Recipe("attngan --data emoji --scale full", _EMOJI),
+}
+
+
+def train(name: str, out: Path, extra: list[str]) -> None:
+    """Run a recipe's command, or go on with the run in ``out``."""
+    words = shlex.split(RECIPES[name].train)
+    if (out / "config.json").exists():
+        words = [words[0], "--resume", str(out)]
+    else:
+        words += ["--out", str(out)]
+    _mmgen(["train", *words, *extra])
+
+
+def publish(name: str, out: Path) -> None:
+    """Write weights and card of a run; its metrics come with ``measure``."""
+    from mmgen.training import Run
+
+    run = Run.load(out)
+    about = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    manifest = run.manifest
+    known = card(name).get("metrics", {}) if name in available() else {}
+    fields = {
+        "command": RECIPES[name].command,
+        "data": about["dataset"],
+        "task": about["task"],
+        "task_config": about["task_config"],
+        "training": {k: v for k, v in about["training"].items() if k != "out"},
+        "steps": manifest["steps"],
+        "minutes": round(manifest["seconds"] / 60, 2),
+        "stopped": manifest["stopped"],
+        "device": manifest["device"],
+        "seed": manifest["seed"],
+        "torch": manifest["torch"],
+        "commit": manifest["commit"],
+        "date": manifest["updated"],
+        "metrics": known,
+    }
+    path = save(name, run.sampler(), fields)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def measure(name: str, out: Path) -> None:
+    """Measure the stored weights; put the figures on the card and into results."""
+    metrics: dict[str, Any] = {}
+    for words in RECIPES[name].evaluate:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "report.json"
+            _mmgen(["evaluate", name, *words, "--out", str(path)])
+            metrics[" ".join(words)] = json.loads(path.read_text(encoding="utf-8"))
+    about = {k: v for k, v in card(name).items() if k not in ("init_args", "licence")}
+    fields = {**card(name), "metrics": {k: m["metrics"] for k, m in metrics.items()}}
+    save(name, load(name), fields)
+    results = {
+        **about,
+        "metrics": metrics,
+        "manifest": json.loads((out / "manifest.json").read_text(encoding="utf-8")),
+        "last_row": _last_row(out),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
+    (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+def _last_row(out: Path) -> dict[str, float]:
+    from mmgen.training.logs import read_history
+
+    rows = read_history(out / "metrics.csv", sys.maxsize)
+    return rows[-1] if rows else {}
+
+
+def _mmgen(words: list[str]) -> None:
+    """Run a command line as a reader would; its output goes where ours goes."""
+    print("mmgen " + shlex.join(words), flush=True)
+    subprocess.run([sys.executable, "-m", "mmgen.cli", *words], check=True)
+
+
+def main() -> None:
+    """Train, publish and measure one model."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "name", choices=RECIPES, metavar="NAME", help=", ".join(RECIPES)
+    )
+    parser.add_argument("--out", type=Path, help="folder of the run [runs/NAME]")
+    parser.add_argument(
+        "--max-minutes", type=float, help="stop training after this time"
+    )
+    parser.add_argument(
+        "--only", choices=("train", "publish", "measure"), help="this step alone"
+    )
+    given, extra = parser.parse_known_args()  # more options for mmgen train
+    out = given.out or Path("runs") / given.name
+    if given.max_minutes is not None:
+        extra += ["--max-minutes", str(given.max_minutes)]
+    try:
+        if given.only in (None, "train"):
+            train(given.name, out, extra)
+        if given.only in (None, "publish"):
+            publish(given.name, out)
+        if given.only in (None, "measure"):
+            measure(given.name, out)
+    except subprocess.CalledProcessError as error:
+        sys.exit(error.returncode)  # the command said why
+
+
+if __name__ == "__main__":
+    main()
