@@ -1,9 +1,10 @@
 """Shapes: a captioned world made on the fly, in which right and wrong are decided.
 
-A scene is objects on a background (``shapes_world``); ``render`` draws it
-(``shapes_render``), ``describe`` writes what its caption states and ``parse`` gives
-back what any caption demands (``shapes_language``), ``read`` finds out what any picture
-shows (``shapes_read``). The data set below puts them into batches.
+A scene is objects on a background (``shapes_world``). ``render`` draws it
+(``shapes_render``), and ``read`` finds out what a picture shows (``shapes_read``).
+``describe`` writes a caption (``shapes_language``), and ``parse`` finds out what a
+caption demands (``shapes_parse``, ``shapes_demand``). ``judge`` says which demands a
+scene meets (``shapes_judge``). The data set below puts it all into batches.
 """
 
 from __future__ import annotations
@@ -18,17 +19,10 @@ from torch import Tensor
 from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.draws import draws
+from mmgen.data.shapes_demand import TASKS, Demand, ObjectDemand, facts
 from mmgen.data.shapes_judge import ATTRIBUTES, judge
-from mmgen.data.shapes_language import (
-    MAX_TOKENS,
-    TASKS,
-    Demand,
-    ObjectDemand,
-    describe,
-    facts,
-    parse,
-    vocabulary,
-)
+from mmgen.data.shapes_language import MAX_TOKENS, describe, vocabulary
+from mmgen.data.shapes_parse import parse
 from mmgen.data.shapes_read import Readings, read
 from mmgen.data.shapes_render import check_image_size, draw, palettes, render
 from mmgen.data.shapes_world import (
@@ -193,7 +187,8 @@ class ShapesDataset(CaptionedDataset):
         """Scenes and captions of the samples; cheap once they have been seen."""
         rows = np.asarray(indices, dtype=np.int64)
         slots = self._lengths.shape[1]
-        stream = self.options["seed"] * len(SPLITS) + SPLITS.index(self.split)
+        # far from the streams of sample_scenes, so that captions do not hang on scenes
+        stream = (self.options["seed"] + 2**40) * len(SPLITS) + SPLITS.index(self.split)
         picked = (draws(rows, epoch, 1, stream)[:, 0] * slots).astype(np.int64)
         new = self._lengths[rows, picked] == 0
         if new.any():

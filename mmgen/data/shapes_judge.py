@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from mmgen.data.shapes_language import Demand, ObjectDemand
+from mmgen.data.shapes_demand import Demand, ObjectDemand
 from mmgen.data.shapes_world import Object, Scene, holds
 
 ATTRIBUTES = (

@@ -14,8 +14,9 @@ from typing import Any
 
 from torch import Tensor
 
+from mmgen.data.shapes_demand import TASKS
 from mmgen.data.shapes_judge import ATTRIBUTES, judge
-from mmgen.data.shapes_language import TASKS, parse
+from mmgen.data.shapes_parse import parse
 from mmgen.data.shapes_read import read
 from mmgen.metrics.interval import Proportion
 
