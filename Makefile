@@ -7,7 +7,7 @@ THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MMGEN_SCALE=laptop CUDA_VISIBLE_D
 BIN := .venv/bin
 EXTRAS := data,notebooks,metrics,logging,export,assignments,book,dev
 
-.PHONY: book serve test lint notebooks bench weights clean
+.PHONY: book serve test lint notebooks bench assignments weights clean
 
 book: .venv/installed
 	@$(BIN)/python book/tools/vendor.py
@@ -46,6 +46,10 @@ notebooks: .venv/installed
 bench: .venv/installed
 	@set -e; for file in benchmarks/[a-z]*.py; do \
 	  echo; echo "== $$file"; $(BIN)/python -m benchmarks.$$(basename $$file .py); done
+
+# for teachers: what students and graders get, with a seed that stays with the teacher
+assignments: .venv/installed
+	$(BIN)/python -m mmgen.classroom.build $(if $(SEED),--seed $(SEED))
 
 weights: .venv/installed
 	@test -n "$(NAME)" || { echo "which weights? e.g. make weights NAME=cgan-shapes64"; exit 1; }

@@ -1,4 +1,4 @@
-"""The command line: ``mmgen train | sample | evaluate | data | info | export``.
+"""The command line: ``mmgen train | sample | evaluate | data | info | export | grade``.
 
 Only the standard library is imported up here, so that ``mmgen --help`` answers at once.
 """
@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("look at a data set, or pack one for many readers", "mmgen.cli:data"),
     "info": ("this machine, the methods and the weights", "mmgen.cli:info"),
     "export": ("write trained weights as ONNX", "mmgen.cli:export"),
+    "grade": ("grade a class's assignments", "mmgen.classroom.command:grade"),
 }
 # Options of TrainingConfig that --help lists; --help-all lists the others too.
 COMMON = (
@@ -226,7 +227,7 @@ def _train_help() -> str:
 def sample(words: list[str]) -> int:
     """``mmgen sample NAME "caption" … --out file.png``."""
     parser = _Parser("mmgen sample", "Draw captions, one picture each.")
-    parser.add_argument("model", metavar="NAME", help="weights (mmgen info) or a run")
+    parser.add_argument("model", metavar="NAME", help="weights (mmgen info), or a run")
     parser.add_argument("captions", nargs="+", metavar="CAPTION", help="what to draw")
     parser.add_argument(
         "--out", default="sample.png", help="PNG to write [%(default)s]"
@@ -266,7 +267,7 @@ def evaluate(words: list[str]) -> int:
         "mmgen evaluate",
         "Measure weights or a run on captions of a split; data options as in train.",
     )
-    parser.add_argument("model", metavar="NAME", help="weights (mmgen info) or a run")
+    parser.add_argument("model", metavar="NAME", help="weights (mmgen info), or a run")
     parser.add_argument("--data", help="data set [the one it was trained on]")
     parser.add_argument("--split", default="test", help="of the data set [%(default)s]")
     parser.add_argument(
@@ -507,7 +508,7 @@ def info(words: list[str]) -> int:
 def export(words: list[str]) -> int:
     """``mmgen export NAME --out FILE.onnx``."""
     parser = _Parser("mmgen export", "Write weights as ONNX, with the same results.")
-    parser.add_argument("model", metavar="NAME", help="weights (mmgen info) or a run")
+    parser.add_argument("model", metavar="NAME", help="weights (mmgen info), or a run")
     parser.add_argument("--out", help="file to write [NAME.onnx]")
     parser.with_help()
     given = parser.parse_args(words)
@@ -773,10 +774,18 @@ def _sampler(model: str, device: str | None) -> Any:
         return Run.load(model).sampler().to(place)
     from mmgen.pretrained import available, load
 
-    if model not in available():
-        text = _unknown("model", model, available())
+    name, folder = _weights(model)
+    if name not in available(folder):
+        text = _unknown("model", model, available(folder))
         raise UsageError(f"{text} The folder of a run can be named too.")
-    return load(model, place)
+    return load(name, place, folder)
+
+
+def _weights(model: str) -> tuple[str, Path | None]:
+    """Name and folder of weights: of the package, or of a file elsewhere."""
+    if model.endswith(".safetensors"):
+        return Path(model).stem, Path(model).parent
+    return model, None
 
 
 def _trained_on(model: str) -> dict[str, Any]:
@@ -786,7 +795,7 @@ def _trained_on(model: str) -> dict[str, Any]:
         return json.loads(path.read_text(encoding="utf-8"))["dataset"]
     from mmgen.pretrained import card
 
-    return card(model)["data"]
+    return card(*_weights(model))["data"]
 
 
 def _writable(path: str, endings: tuple[str, ...]) -> Path:
