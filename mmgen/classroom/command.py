@@ -1,4 +1,4 @@
-"""``mmgen grade SUBMISSIONS --assignment NAME``: grade a class from the command line."""
+"""``mmgen grade SUBMISSIONS --assignment NAME``: grade a class in one command."""
 
 from __future__ import annotations
 
