@@ -49,6 +49,7 @@ from mmgen.models.vae import (
     picture_defaults,
     read_captions,
     reparameterise,
+    trim,
 )
 
 if TYPE_CHECKING:
@@ -394,7 +395,9 @@ class MultimodalVAE(nn.Module):
         self.subsets = training_subsets(config.fusion)
         self.latent_dim, self.style_dim = config.latent_dim, config.style_dim
         hidden = config.hidden_dim
-        self.image_encoder = PictureEncoder(image_size, config.channels, hidden)
+        self.image_encoder = PictureEncoder(
+            image_size, config.channels, config.patch, hidden
+        )
         self.image_expert = GaussianHead(hidden, config.latent_dim)
         self.text_encoder = TextEncoder(
             len(vocabulary), config.embedding_dim, config.sentence_dim, dropout=0.0
@@ -409,7 +412,11 @@ class MultimodalVAE(nn.Module):
             )
             self.style_prior = GaussianHead(config.latent_dim, config.style_dim, hidden)
         self.decoder = PictureDecoder(
-            config.latent_dim + config.style_dim, image_size, config.channels, hidden
+            config.latent_dim + config.style_dim,
+            image_size,
+            config.channels,
+            config.patch,
+            hidden,
         )
         self.likelihood = PixelLikelihood(
             config.likelihood, config.scale, config.learn_scale
@@ -504,21 +511,57 @@ class MultimodalVAE(nn.Module):
                 "images or captions must be given; a batch of neither teaches nothing."
             )
         z_noise, w_noise = noise.split([self.latent_dim, self.style_dim], dim=2)
-        terms = {}
-        for i, (seen, explained) in usable:
-            mu, logvar = self._fuse([experts[name] for name in seen])
-            z = reparameterise(mu, logvar, z_noise[:, i])
-            if len(self.prior.networks):
-                kl = gaussian_log_prob(z, mu, logvar) - self.prior.log_prob(z)
-            else:
-                kl = gaussian_kl(mu, logvar)
-            image = style_kl = caption = None
-            if features is not None and images is not None and "image" in explained:
-                image, style_kl = self._explain(images, features, z, w_noise[:, i])
-            if tokens is not None and lengths is not None and "caption" in explained:
-                caption = self.captions(z, tokens, lengths)
-            terms[seen] = SubsetTerms(kl, image, style_kl, caption)
-        return terms
+        posteriors = [
+            self._fuse([experts[name] for name in subset.seen]) for _, subset in usable
+        ]
+        codes = [
+            reparameterise(mu, logvar, z_noise[:, i])
+            for (i, _), (mu, logvar) in zip(usable, posteriors, strict=True)
+        ]
+        kls = self._divergences(codes, posteriors)
+
+        # Each network runs once, on the codes of all subsets that it must explain.
+        pictured = [k for k, (_, s) in enumerate(usable) if "image" in s.explained]
+        told = [k for k, (_, s) in enumerate(usable) if "caption" in s.explained]
+        image: dict[int, Tensor] = {}
+        style_kl: dict[int, Tensor] = {}
+        caption: dict[int, Tensor] = {}
+        if images is not None and features is not None and pictured:
+            log_p, kl = self._explain(
+                _repeat(images, len(pictured)),
+                _repeat(features, len(pictured)),
+                torch.cat([codes[k] for k in pictured]),
+                torch.cat([w_noise[:, usable[k][0]] for k in pictured]),
+            )
+            image = dict(zip(pictured, log_p.chunk(len(pictured)), strict=True))
+            if kl is not None:
+                style_kl = dict(zip(pictured, kl.chunk(len(pictured)), strict=True))
+        if tokens is not None and lengths is not None and told:
+            log_p = self.captions(
+                torch.cat([codes[k] for k in told]),
+                _repeat(tokens, len(told)),
+                _repeat(lengths, len(told)),
+            )
+            caption = dict(zip(told, log_p.chunk(len(told)), strict=True))
+        return {
+            subset.seen: SubsetTerms(
+                kls[k], image.get(k), style_kl.get(k), caption.get(k)
+            )
+            for k, (_, subset) in enumerate(usable)
+        }
+
+    def _divergences(
+        self, codes: Sequence[Tensor], posteriors: Sequence[tuple[Tensor, Tensor]]
+    ) -> Sequence[Tensor]:
+        """KL(q || p) of every subset, (B,) each: exact, or estimated at its code."""
+        if not len(self.prior.networks):
+            return [gaussian_kl(mu, logvar) for mu, logvar in posteriors]
+        log_q = [
+            gaussian_log_prob(z, mu, logvar)
+            for z, (mu, logvar) in zip(codes, posteriors, strict=True)
+        ]
+        log_p = self.prior.log_prob(torch.cat(list(codes))).chunk(len(codes))
+        return [q - p for q, p in zip(log_q, log_p, strict=True)]
 
     def _explain(
         self, images: Tensor, features: Tensor, z: Tensor, noise: Tensor
@@ -531,6 +574,11 @@ class MultimodalVAE(nn.Module):
         decoded = self.decoder(torch.cat([z, w], dim=1))
         kl = gaussian_kl(mu, logvar, *self.style_prior(z))
         return self.likelihood(images, decoded), kl
+
+
+def _repeat(tensor: Tensor, times: int) -> Tensor:
+    """(B, ...) to (times B, ...), the whole batch again and again."""
+    return torch.cat([tensor] * times)
 
 
 # ------------------------------------------------------------------------- the training
@@ -572,8 +620,13 @@ class MultimodalVAETask:
         elif scale == "laptop":
             config |= {"style_dim": 8, "sentence_dim": 96, "embedding_dim": 64}
         else:
-            config["channels"] = 20  # with two encoders and two decoders: 12 MB in all
+            # Two encoders, two decoders and the words must fit into 12 MB.
+            config |= {"hidden_dim": 224, "embedding_dim": 64}
+            training["steps"] = 12_000
             options["language"] = "both"
+        if scale == "full" and dataset_name == "emoji":
+            # thousands of single pictures: more to tell apart, and more beyond words
+            config |= {"latent_dim": 32, "style_dim": 64, "channels": 28}
         return MultimodalVAEConfig(**config), training, options
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -586,7 +639,8 @@ class MultimodalVAETask:
         config = self.config
         subsets = len(training_subsets(config.fusion))
         noise = step.randn(len(batch), subsets, config.latent_dim + config.style_dim)
-        terms = self.networks["mvae"](batch.images, batch.tokens, batch.lengths, noise)
+        tokens = trim(batch.tokens, batch.lengths)
+        terms = self.networks["mvae"](batch.images, tokens, batch.lengths, noise)
         weight = kl_weight(step.index, config.warmup_steps, config.beta)
         costs, logged = [], {}
         for seen, (kl, image, style_kl, caption) in terms.items():

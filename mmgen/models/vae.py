@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, interpolate, silu
+from torch.nn.functional import binary_cross_entropy_with_logits, silu
 
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.layers.encoders import TextEncoder
@@ -355,13 +355,14 @@ class PixelLikelihood(nn.Module):
 # ---------------------------------------------------------------------------- networks
 
 
-def _widths(image_size: int, channels: int) -> list[int]:
-    """Channels at ``image_size``, half of it, and so on down to 4 pixels."""
-    halvings = int(math.log2(image_size / 4)) if image_size >= 8 else 0
-    if halvings < 1 or 4 * 2**halvings != image_size:
+def _widths(image_size: int, channels: int, patch: int) -> list[int]:
+    """Channels at image_size / patch, half of it, and so on down to 4 pixels."""
+    side = image_size // patch if patch >= 1 else 0
+    halvings = int(math.log2(side / 4)) if side >= 8 else 0
+    if halvings < 1 or 4 * 2**halvings * patch != image_size:
         raise ValueError(
-            f"image_size must be 8, 16, 32, 64, 128, …; got {image_size}. The networks "
-            f"halve a picture down to 4 x 4."
+            f"image_size / patch must be 8, 16, 32, 64, …, which the networks halve "
+            f"down to 4; got {image_size} / {patch}."
         )
     if channels < GROUPS or channels % GROUPS:
         raise ValueError(f"channels must be a multiple of {GROUPS}; got {channels}.")
@@ -395,40 +396,43 @@ class UpBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, code_dim: int) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(GROUPS, in_channels, affine=False)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.enlarge = nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1)
         self.norm2 = nn.GroupNorm(GROUPS, out_channels, affine=False)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.skip = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.conv = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.modulate = nn.Linear(code_dim, 2 * (in_channels + out_channels))
         self.sizes = (in_channels, in_channels, out_channels, out_channels)
 
     def forward(self, features: Tensor, code: Tensor) -> Tensor:
         """(B, in_channels, H, W) and (B, code_dim) to (B, out_channels, 2H, 2W)."""
-        gamma1, beta1, gamma2, beta2 = self.modulate(code)[:, :, None, None].split(
-            self.sizes, dim=1
-        )
-        # The 1x1 skip commutes with copying pixels and is cheaper before it.
-        skipped = interpolate(self.skip(features), scale_factor=2.0, mode="nearest")
+        modulation = self.modulate(code)[:, :, None, None]
+        gamma1, beta1, gamma2, beta2 = modulation.split(self.sizes, dim=1)
         features = silu((1 + gamma1) * self.norm1(features) + beta1)
-        features = self.conv1(interpolate(features, scale_factor=2.0, mode="nearest"))
-        features = silu((1 + gamma2) * self.norm2(features) + beta2)
-        return skipped + self.conv2(features)
+        features = self.enlarge(features)
+        update = silu((1 + gamma2) * self.norm2(features) + beta2)
+        return features + self.conv(update)
 
 
 class PictureEncoder(nn.Module):
     """Pictures to feature vectors, by convolutions down to 4 x 4.
 
     Args:
-        image_size: H = W, a power of two from 8 on.
+        image_size: H = W; divided by ``patch``, a power of two from 8 on.
         channels: of the first feature map; doubled with each halving, up to 8 times.
+        patch: side of the squares of pixels that the first layer takes as one. Work at
+            full resolution costs most and, on pictures as plain as ours, gains least.
         feature_dim: F of the result.
     """
 
-    def __init__(self, image_size: int, channels: int, feature_dim: int) -> None:
+    def __init__(
+        self, image_size: int, channels: int, patch: int, feature_dim: int
+    ) -> None:
         super().__init__()
-        widths = _widths(image_size, channels)
+        widths = _widths(image_size, channels, patch)
         self.image_size = image_size
-        self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
+        if patch == 1:
+            self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
+        else:
+            self.stem = nn.Conv2d(3, widths[0], patch, stride=patch)
         self.blocks = nn.Sequential(
             *(DownBlock(wide, deep) for wide, deep in pairwise(widths))
         )
@@ -450,15 +454,21 @@ class PictureDecoder(nn.Module):
 
     Args:
         code_dim: size of the code: z, or z and a condition, side by side.
-        image_size, channels: as for ``PictureEncoder``.
+        image_size, channels, patch: as for ``PictureEncoder``; the last layer paints
+            patch x patch pixels from each place of its feature map.
         hidden_dim: size of the code's image that steers every block.
     """
 
     def __init__(
-        self, code_dim: int, image_size: int, channels: int, hidden_dim: int
+        self,
+        code_dim: int,
+        image_size: int,
+        channels: int,
+        patch: int,
+        hidden_dim: int,
     ) -> None:
         super().__init__()
-        widths = _widths(image_size, channels)[::-1]
+        widths = _widths(image_size, channels, patch)[::-1]
         self.embed = nn.Sequential(
             nn.Linear(code_dim, hidden_dim),
             nn.SiLU(),
@@ -470,7 +480,8 @@ class PictureDecoder(nn.Module):
             UpBlock(deep, wide, hidden_dim) for deep, wide in pairwise(widths)
         )
         self.norm = nn.GroupNorm(GROUPS, widths[-1])
-        self.paint = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        self.paint = nn.Conv2d(widths[-1], 3 * patch**2, 3, padding=1)
+        self.arrange = nn.PixelShuffle(patch)
 
     def forward(self, code: Tensor) -> Tensor:
         """(B, code_dim) to (B, 3, H, W): means or logits."""
@@ -478,7 +489,7 @@ class PictureDecoder(nn.Module):
         features = self.spread(code).unflatten(1, (-1, 4, 4))
         for block in self.blocks:
             features = block(features, code)
-        return self.paint(silu(self.norm(features)))
+        return self.arrange(self.paint(silu(self.norm(features))))
 
 
 class GaussianHead(nn.Module):
@@ -515,7 +526,8 @@ class VAEConfig:
     """Sizes, objective and optimiser of a variational autoencoder."""
 
     latent_dim: int = 32  # Z, dimensions of the code
-    channels: int = 24  # of the widest feature map; doubled with each halving
+    channels: int = 32  # of the largest feature map; doubled with each halving
+    patch: int = 2  # side of the squares of pixels that the networks take as one
     hidden_dim: int = 256  # of the vectors between convolutions and codes
     likelihood: Literal["gaussian", "bernoulli"] = "gaussian"  # p(x|z) of a pixel
     scale: float = 0.1  # σ of the Gaussian, in [-1, 1] units; the start if learned
@@ -573,10 +585,16 @@ class VAE(nn.Module):
         super().__init__()
         config.check(image_size)
         self.latent_dim = config.latent_dim
-        self.encoder = PictureEncoder(image_size, config.channels, config.hidden_dim)
+        self.encoder = PictureEncoder(
+            image_size, config.channels, config.patch, config.hidden_dim
+        )
         self.posterior = GaussianHead(config.hidden_dim, config.latent_dim)
         self.decoder = PictureDecoder(
-            config.latent_dim, image_size, config.channels, config.hidden_dim
+            config.latent_dim,
+            image_size,
+            config.channels,
+            config.patch,
+            config.hidden_dim,
         )
         self.likelihood = PixelLikelihood(
             config.likelihood, config.scale, config.learn_scale
@@ -687,7 +705,7 @@ def picture_defaults(
         options["objects"] = (1,)
     if scale == "smoke":
         return (
-            {"latent_dim": 8, "channels": 4, "hidden_dim": 32},
+            {"latent_dim": 8, "channels": 4, "patch": 4, "hidden_dim": 32},
             {"steps": 4, "batch_size": 8},
             options,
         )
@@ -695,7 +713,7 @@ def picture_defaults(
         return (
             {
                 "latent_dim": 16,
-                "channels": 12,
+                "channels": 16,
                 "hidden_dim": 128,
                 "learning_rate": 2e-3,
             },
@@ -726,6 +744,23 @@ class ConditionalVAEConfig(VAEConfig):
     embedding_dim: int = 128  # of a word, or of an attribute's value
     attribute_dropout: float = 0.1  # how often an attribute is left unsaid in training
     latent_dim: int = 16  # Z: what the condition leaves open
+
+
+def trim(tokens: Tensor, lengths: Tensor) -> Tensor:
+    """Leave out positions that no caption of a batch on the CPU reaches.
+
+    Recurrent networks then take as many steps as there are words, and one for the end.
+    On a GPU tokens stay as they are: fixed shapes and no waiting are worth more there.
+
+    Args:
+        tokens, lengths: captions, (B, T) and (B,).
+
+    Returns:
+        (B, T') with T' <= T.
+    """
+    if tokens.device.type != "cpu":
+        return tokens
+    return tokens[:, : int(lengths.max()) + 1]
 
 
 class AttributeEncoder(nn.Module):
@@ -801,7 +836,9 @@ class ConditionalVAE(nn.Module):
                 f'condition must be "sentence" or "attributes"; got '
                 f"{config.condition!r}."
             )
-        self.encoder = PictureEncoder(image_size, config.channels, config.hidden_dim)
+        self.encoder = PictureEncoder(
+            image_size, config.channels, config.patch, config.hidden_dim
+        )
         self.posterior = GaussianHead(
             config.hidden_dim + config.condition_dim,
             config.latent_dim,
@@ -814,6 +851,7 @@ class ConditionalVAE(nn.Module):
             config.latent_dim + config.condition_dim,
             image_size,
             config.channels,
+            config.patch,
             config.hidden_dim,
         )
         self.likelihood = PixelLikelihood(
@@ -930,7 +968,11 @@ class ConditionalVAETask:
             unsaid = draws < self.config.attribute_dropout
             attributes = attributes.masked_fill(unsaid, -1)
         output = self.networks["cvae"](
-            batch.images, batch.tokens, batch.lengths, attributes, noise
+            batch.images,
+            trim(batch.tokens, batch.lengths),
+            batch.lengths,
+            attributes,
+            noise,
         )
         loss, logged = _objective(output, self.config, step.index)
         return {"loss": loss, **logged}

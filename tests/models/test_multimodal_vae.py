@@ -27,6 +27,7 @@ CONFIG = MultimodalVAEConfig(
     latent_dim=5,
     style_dim=3,
     channels=4,
+    patch=1,
     hidden_dim=16,
     sentence_dim=8,
     embedding_dim=6,

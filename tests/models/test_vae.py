@@ -42,7 +42,7 @@ ATTRIBUTES = {
     "shape": ("circle", "square"),
     "position": ("left", "top left", "centre"),
 }
-SMALL = VAEConfig(latent_dim=6, channels=4, hidden_dim=16)
+SMALL = VAEConfig(latent_dim=6, channels=4, patch=1, hidden_dim=16)
 
 
 @pytest.fixture
@@ -427,6 +427,7 @@ def conditional_config(condition: str) -> ConditionalVAEConfig:
     return ConditionalVAEConfig(
         latent_dim=3,
         channels=4,
+        patch=2,
         hidden_dim=16,
         condition=condition,  # type: ignore[arg-type]
         condition_dim=8,
