@@ -595,7 +595,7 @@ class DAMSMConfig:
     """leave other samples of the same class out of the negatives"""
     chunk_size: int | None = None
     """pictures matched at a time; none: all at once"""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     """of Adam"""
 
 
@@ -653,8 +653,8 @@ class DAMSMTask:
         if scale == "laptop":
             data |= {"image_size": 32, "language": "en"}
             data |= {"objects": (1,)} if dataset_name == "shapes" else {}
-            config = DAMSMConfig(32, 128, 64, width=16, learning_rate=4e-3)
-            training |= {"steps": 500, "batch_size": 64, "warmup_steps": 50}
+            config = DAMSMConfig(32, 128, 64, width=24, dropout=0.1)
+            training |= {"steps": 600, "batch_size": 48, "warmup_steps": 30}
             return config, {**training, "ema_decay": 0.99}, data
         data |= {"shift": 4} if emoji else {"objects": (1, 2)}
         training |= {
