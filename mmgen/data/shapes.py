@@ -172,7 +172,7 @@ class ShapesDataset(CaptionedDataset):
         keys = (rows * self._lengths.shape[1] + slots).tolist()
         captions = [
             describe(
-                self.scenes[row],
+                Demand.of_id(int(self._class_ids[row])),
                 self._languages[slot // _VARIANTS],
                 (self.options["seed"] << 40) + (row * _VARIANTS + slot % _VARIANTS),
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mmgen.data.shapes_world import (
     BACKGROUNDS,
@@ -25,6 +26,10 @@ OPPOSITE = {
 }
 
 
+# What a caption may leave open about an object.
+_OPEN = (("colour", COLOURS), ("size", SIZES), ("position", POSITIONS))
+
+
 @dataclass(frozen=True)
 class ObjectDemand:
     """Objects that a caption asks for; None leaves an attribute open."""
@@ -39,14 +44,22 @@ class ObjectDemand:
     def code(self) -> int:
         """An integer for the kind of object, without its count; below 1024, never 0."""
         code = SHAPES.index(self.shape)
-        for value, values in (
-            (self.colour, COLOURS),
-            (self.size, SIZES),
-            (self.position, POSITIONS),
-        ):
+        for name, values in _OPEN:
+            value = getattr(self, name)
             code = code * (len(values) + 1)
             code += 0 if value is None else 1 + values.index(value)
         return code + 1
+
+
+@lru_cache(maxsize=4096)
+def _object_of(code: int, count: int) -> ObjectDemand:
+    """The demand for ``count`` objects of a code."""
+    rest, values = code - 1, []
+    for _, known in reversed(_OPEN):
+        rest, value = divmod(rest, len(known) + 1)
+        values.append(None if value == 0 else known[value - 1])
+    position, size, colour = values
+    return ObjectDemand(SHAPES[rest], colour, size, position, count)
 
 
 @dataclass(frozen=True)
@@ -84,6 +97,19 @@ class Demand:
             0 if self.background is None else 1 + BACKGROUNDS.index(self.background)
         )
         return (identity << 3 | relation) << 3 | ground
+
+    @classmethod
+    def of_id(cls, identity: int) -> Demand:
+        """The demand that has this ``id``."""
+        rest, ground = divmod(identity, 8)
+        rest, relation = divmod(rest, 8)
+        codes = [rest >> shift & 1023 for shift in (30, 20, 10, 0)]
+        totals = Counter(code for code in codes if code)
+        return cls(
+            tuple(_object_of(code, count) for code, count in totals.items()),
+            RELATIONS[relation - 1] if relation else None,
+            BACKGROUNDS[ground - 1] if ground else None,
+        )
 
     @property
     def task(self) -> str:

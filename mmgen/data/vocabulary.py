@@ -22,8 +22,11 @@ def tokenize(caption: str) -> list[str]:
 
     Accents are dropped ("piñata" is the word "pinata", as English readers type it).
     """
-    text = unicodedata.normalize("NFKD", caption.lower().replace("’", "'"))
-    return _TOKEN.findall("".join(c for c in text if not unicodedata.combining(c)))
+    text = caption.lower()
+    if not text.isascii():  # most captions are, and a data set reads a great many
+        text = unicodedata.normalize("NFKD", text.replace("’", "'"))
+        text = "".join(c for c in text if not unicodedata.combining(c))
+    return _TOKEN.findall(text)
 
 
 class Vocabulary:
@@ -111,9 +114,8 @@ class Vocabulary:
                 )
             rows.append([self._index.get(word, 1) for word in words][:max_tokens])
         width = max_tokens or max((len(row) for row in rows), default=0)
-        tokens = torch.zeros(len(rows), width, dtype=torch.int64)
-        for i, row in enumerate(rows):
-            tokens[i, : len(row)] = torch.tensor(row)
+        padded = [row + [0] * (width - len(row)) for row in rows]
+        tokens = torch.tensor(padded, dtype=torch.int64).reshape(len(rows), width)
         return tokens, torch.tensor([len(row) for row in rows], dtype=torch.int64)
 
     def decode(self, tokens: Tensor) -> list[str]:

@@ -352,6 +352,13 @@ def test_every_fact_has_at_least_four_paraphrases(demand, language):
     assert {parse(caption) for caption in captions} == {demand}
 
 
+def test_a_demand_and_its_id_are_the_same(scenes):
+    demands = {facts(scene) for scene in scenes}
+    assert len({demand.id for demand in demands}) == len(demands)
+    assert all(Demand.of_id(demand.id) == demand for demand in demands)
+    assert max(demand.id for demand in demands) < 2**48
+
+
 def test_the_same_integer_writes_the_same_caption():
     scene = Scene((STAR,), mentions=("colour", "size", "position"))
     assert describe(scene, "en", 12) == describe(scene, "en", 12)
