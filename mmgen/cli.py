@@ -343,11 +343,13 @@ def measure(
 
     captions: list[str] = []
     pictures, class_ids = [], []
+    scenes: list[Any] = []
     draws = hasattr(sampler, "sample")
     for start in range(0, count, BATCH):
         batch = dataset.batch(range(start, min(start + BATCH, count)))
         captions += batch.captions
         class_ids.append(batch.class_ids)
+        scenes += batch.scenes or []
         if draws:
             images = sampler.sample(batch.captions, seed=seed + start // BATCH)
         else:
@@ -361,12 +363,22 @@ def measure(
         results["semantic_accuracy"] = semantic_accuracy(images, captions).to_json()
     judge, name = (sampler, None) if not draws else _scorer(dataset, device, scorer)
     if judge is not None:
-        from mmgen.metrics import r_precision
+        from mmgen.metrics.retrieval import DIRECTIONS, r_precision
 
-        found = r_precision(
-            images, captions, judge, seed=seed, class_ids=torch.cat(class_ids)
-        )
-        results["r_precision"] = {**found.to_json(), "scorer": name or "itself"}
+        # A matcher is asked both ways; pictures only whether they show their captions.
+        for direction in ("image_to_text",) if draws else DIRECTIONS:
+            found = r_precision(
+                images,
+                captions,
+                judge,
+                seed=seed,
+                class_ids=torch.cat(class_ids),
+                trained_with=sampler if draws else None,
+                scenes=scenes if dataset.name == "shapes" else None,
+                direction=direction,
+            )
+            key = "r_precision" if draws else f"r_precision_{direction}"
+            results[key] = {**found.to_json(), "scorer": name or "itself"}
     return results
 
 

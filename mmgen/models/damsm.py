@@ -781,6 +781,21 @@ class DAMSMMatcher(nn.Module):
         return *self.text_encoder(tokens, lengths), mask
 
     @torch.no_grad()
+    def encode_images(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Region features (B, D, h, w) and picture features (B, D), a part at a time.
+
+        Raises:
+            ValueError: pictures that the encoder cannot take.
+        """
+        device = next(self.parameters()).device
+        parts = [
+            self.image_encoder(part.to(device))
+            for part in images.split(_MATCHED_AT_ONCE)
+        ]
+        regions, features = zip(*parts, strict=True)
+        return torch.cat(regions), torch.cat(features)
+
+    @torch.no_grad()
     def scores(self, images: Tensor, captions: Sequence[str]) -> Tensor:
         """How well every picture suits every caption; more is better.
 
@@ -797,21 +812,57 @@ class DAMSMMatcher(nn.Module):
         Raises:
             ValueError: pictures or captions that the encoders cannot take.
         """
+        return self._match(*self.encode_images(images), *self.encode_captions(captions))
+
+    @torch.no_grad()
+    def candidate_scores(
+        self,
+        images: Tensor,
+        captions: Sequence[str],
+        chosen: Tensor,
+        direction: str = "image_to_text",
+    ) -> Tensor:
+        """The scores of a few pairs only, each side encoded once.
+
+        Args:
+            images: (N, 3, H, W).
+            captions: N texts.
+            chosen: (N, K) int64, for each picture the captions to score; for
+                ``direction`` "text_to_image", for each caption the pictures.
+
+        Returns:
+            Scores, shape (N, K).
+        """
+        regions, features = self.encode_images(images)
         words, sentence, mask = self.encode_captions(captions)
         rows = []
-        for part in images.to(words.device).split(_MATCHED_AT_ONCE):
-            regions, features = self.image_encoder(part)
-            word = word_region_scores(
-                regions,
-                words,
-                mask,
-                self.config.gamma1,
-                self.config.gamma2,
-                chunk_size=_MATCHED_AT_ONCE,
+        for i, others in enumerate(chosen.to(words.device)):
+            pictures, texts = slice(i, i + 1), others
+            if direction == "text_to_image":
+                pictures, texts = texts, pictures
+            row = self._match(
+                regions[pictures],
+                features[pictures],
+                words[texts],
+                sentence[texts],
+                mask[texts],
             )
-            overall = sentence_scores(features, sentence)
-            rows.append(word / self.config.gamma2 + overall)
-        return torch.cat(rows)
+            rows.append(row.flatten())
+        return torch.stack(rows)
+
+    def _match(
+        self,
+        regions: Tensor,
+        features: Tensor,
+        words: Tensor,
+        sentence: Tensor,
+        mask: Tensor,
+    ) -> Tensor:
+        gamma1, gamma2 = self.config.gamma1, self.config.gamma2
+        word = word_region_scores(
+            regions, words, mask, gamma1, gamma2, chunk_size=_MATCHED_AT_ONCE
+        )
+        return word / gamma2 + sentence_scores(features, sentence)
 
     def image_to_text(self, images: Tensor, captions: Sequence[str]) -> Tensor:
         """Captions of each picture from best to worst: (B_images, B_captions)."""
