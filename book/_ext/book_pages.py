@@ -42,8 +42,11 @@ def escape_docstring(
 ) -> None:
     """Keep Sphinx from reading mathematics in a docstring as its own markup.
 
-    ``*shape``, ``|x|`` and ``W_`` are formulas to a reader and markup to docutils.
+    ``*shape``, ``|x|`` and ``W_`` are formulas to a reader and markup to docutils. The
+    first line of a property may hold a colon without naming a type before it.
     """
+    if what == "property" and lines:
+        lines[0] = lines[0].replace(": ", " – ", 1)
     literal = -1  # indentation of the line that began a literal block
     for i, line in enumerate(lines):
         indent = len(line) - len(line.lstrip())

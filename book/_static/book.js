@@ -47,7 +47,19 @@
     }
   };
 
+  // The theme's fold-outs have no name, and the bibliography is a list without items.
+  const nameParts = () => {
+    for (const summary of document.querySelectorAll("li.has-children summary")) {
+      const entry = summary.closest("li").querySelector("a");
+      summary.setAttribute("aria-label", `Pages below ${entry.textContent.trim()}`);
+    }
+    for (const citation of document.querySelectorAll(".citation-list > .citation")) {
+      citation.setAttribute("role", "listitem");
+    }
+  };
+
   document.addEventListener("DOMContentLoaded", () => {
+    nameParts();
     makeScrollable();
     window.addEventListener("resize", makeScrollable);
     const article = document.querySelector(".bd-article");

@@ -1,0 +1,127 @@
+"""The chapters' files: all cells were run, outputs are compared, figures have words."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+chapters = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+
+
+@cache
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _code(path: Path) -> list[dict]:
+    return [cell for cell in _read(path)["cells"] if cell["cell_type"] == "code"]
+
+
+def _outputs(path: Path) -> list[dict]:
+    return [output for cell in _code(path) for output in cell["outputs"]]
+
+
+def _source(cell: dict) -> str:
+    return "".join(cell["source"])
+
+
+def test_there_are_chapters():
+    assert CHAPTERS
+
+
+@chapters
+def test_every_cell_was_run_in_order(path):
+    counts = [cell["execution_count"] for cell in _code(path)]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+@chapters
+def test_no_cell_failed_or_warned(path):
+    bad = [
+        output
+        for cell in _code(path)
+        if "raises-exception" not in cell["metadata"].get("tags", [])
+        for output in cell["outputs"]
+        if output["output_type"] == "error" or output.get("name") == "stderr"
+    ]
+    assert bad == []
+
+
+@chapters
+def test_most_outputs_are_compared(path):
+    cells = _code(path)
+    ignored = [
+        cell
+        for cell in cells
+        if {"nbval-ignore-output", "nbval-skip"} & set(cell["metadata"].get("tags", []))
+        or re.search("NBVAL_(IGNORE_OUTPUT|SKIP)", _source(cell))
+    ]
+    assert 3 * len(ignored) < len(cells)
+
+
+@chapters
+def test_every_figure_has_words(path):
+    for output in _outputs(path):
+        if "image/png" in output.get("data", {}):
+            words = output["metadata"].get("image/png", {}).get("alt", "")
+            assert len(words) >= 20
+            assert "".join(output["data"]["text/plain"]) == words
+        assert not {"image/svg+xml", "image/jpeg"} & set(output.get("data", {}))
+
+
+@chapters
+def test_every_widget_has_its_state(path):
+    shown = [
+        output["data"][VIEW]["model_id"]
+        for output in _outputs(path)
+        if VIEW in output.get("data", {})
+    ]
+    widgets = _read(path)["metadata"].get("widgets", {})
+    state = {m: v for part in widgets.values() for m, v in part["state"].items()}
+    assert set(shown) <= set(state)
+
+
+@chapters
+def test_a_chapter_is_small(path):
+    assert path.stat().st_size < 1_500_000
+    lines = [
+        line
+        for cell in _code(path)
+        for line in _source(cell).splitlines()
+        if line.strip() and not line.strip().startswith("#")
+    ]
+    assert len(lines) <= 250
+
+
+@chapters
+def test_a_chapter_reads_in_plain_jupyter(path):
+    markdown = [
+        _source(cell)
+        for cell in _read(path)["cells"]
+        if cell["cell_type"] == "markdown"
+    ]
+    text = "\n".join(markdown)
+    assert len(re.findall(r"^# ", re.sub("(?s)```.*?```", "", text), re.M)) == 1
+    assert markdown[0].startswith("# ")
+    assert not re.search(r"^(:::|```\{)|\{(cite|ref|doc|term|numref)", text, re.M)
+    pictures = re.findall(r"!\[([^\]]*)\]", text)
+    assert [alt for alt in pictures if len(alt) < 10] == []
+
+
+@chapters
+def test_code_fits_the_page(path):
+    wide = [
+        line
+        for cell in _code(path)
+        for line in _source(cell).splitlines()
+        if len(line) > 88
+    ]
+    assert wide == []
