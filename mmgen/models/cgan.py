@@ -35,6 +35,7 @@ from mmgen.layers.blocks import (
     shift_and_cover,
 )
 from mmgen.layers.encoders import TextEncoder
+from mmgen.models.damsm import matching_loss
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -60,6 +61,7 @@ class CGANConfig:
     width: int = 32  # channels at full resolution; doubled at every halving
     max_width: int = 128  # and no wider than this
     depth: int = 0  # residual convolutions at every resolution
+    matching_weight: float = 1.0  # of picking the caption among the batch's
     augment: bool = False  # shift and cover what the discriminator sees (small data)
     generator_rate: float = 4e-4  # Adam's learning rate
     discriminator_rate: float = 4e-4  # of the discriminator
@@ -374,7 +376,10 @@ class ProjectionDiscriminator(nn.Module):
 
     def __init__(self, config: CGANConfig) -> None:
         super().__init__()
-        widths = [3, *(config.channels(r) for r in reversed(config.resolutions[:-1]))]
+        widths = [config.channels(r) for r in reversed(config.resolutions)]
+        # at full resolution, before anything is halved: a shape 6 pixels wide is told
+        # by its edges
+        self.from_rgb = nn.Conv2d(3, widths[0], 3, padding=1)
         self.blocks = nn.Sequential(
             *(
                 DownBlock(before, after, config.depth)
@@ -386,10 +391,16 @@ class ProjectionDiscriminator(nn.Module):
         self.realness = nn.Linear(self.feature_dim, 1)  # psi
         # V
         self.project = nn.Linear(config.condition_dim, self.feature_dim, bias=False)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                # PyTorch's own start shrinks a signal to a third at every layer
+                nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+                nn.init.constant_(layer.bias, 0.0)
 
     def features(self, images: Tensor) -> Tensor:
         """phi(x), shape (B, F), of images (B, 3, H, W)."""
-        return leaky_relu(self.flatten(self.blocks(images).flatten(1)), SLOPE)
+        maps = self.blocks(leaky_relu(self.from_rgb(images), SLOPE))
+        return leaky_relu(self.flatten(maps.flatten(1)), SLOPE)
 
     def forward(self, images: Tensor, condition: Tensor) -> Tensor:
         """Logits of every picture with every condition.
@@ -437,7 +448,7 @@ class CGANTask:
             "generator": Generator(config),
             "discriminator": ProjectionDiscriminator(config),
         }
-        # pictures of the discriminator's phase and their conditions
+        # pictures of the discriminator's phase, and the conditions of all captions
         self._shown: tuple[Tensor, Tensor] | None = None
 
     @staticmethod
@@ -538,12 +549,12 @@ class CGANTask:
     def _discriminator_step(self, batch: Batch, step: Any) -> dict[str, Tensor]:
         condition = self._encode(batch)
         fakes = self._generate(condition.detach(), step)
-        # with accumulation other microbatches come in between: drawn again then
-        self._shown = None if step.accumulating else (fakes, condition.detach())
-
         # captions of all processes, as in one big batch; our own begin at `first`
-        captions, asked = step.gather(condition), self._asked(batch)
-        wrong = wrong_pairs(asked, step.gather(asked))  # (B, N)
+        captions, asked = step.gather(condition), step.gather(self._asked(batch))
+        wrong = wrong_pairs(self._asked(batch), asked)  # (B, N)
+        # with accumulation other microbatches come in between: drawn again then
+        self._shown = None if step.accumulating else (fakes, captions.detach())
+
         reals = self._augmented(batch.images, step)
         fakes = self._augmented(fakes.detach(), step).to(reals.dtype)
         # real and generated pictures together, every one with every caption
@@ -551,25 +562,38 @@ class CGANTask:
         of_reals, of_fakes = logits.split(len(batch))  # (B, N) each
         first = step.rank * len(batch)
         real, fake = of_reals.diagonal(first), of_fakes.diagonal(first)
-        loss = OBJECTIVES[self.config.objective].discriminator(
-            real, fake, of_reals, wrong
-        )
+        objective = OBJECTIVES[self.config.objective].discriminator
+        adversarial = objective(real, fake, of_reals, wrong)
+        matching = self._matching(of_reals, asked, step)
         return {
-            "loss": loss,
+            "loss": adversarial + self.config.matching_weight * matching,
+            "adversarial": adversarial,
+            "matching": matching,
             "real": real.mean(),
             "fake": fake.mean(),
-            "wrong": (of_reals * wrong).sum() / wrong.sum().clamp_min(1),
         }
 
     def _generator_step(self, batch: Batch, step: Any) -> dict[str, Tensor]:
         if self._shown is None:
             condition = self._encode(batch).detach()
-            fakes = self._generate(condition, step)
+            fakes, captions = self._generate(condition, step), step.gather(condition)
         else:
-            (fakes, condition), self._shown = self._shown, None
-        logits = self.networks["discriminator"](self._augmented(fakes, step), condition)
-        loss = OBJECTIVES[self.config.objective].generator(logits.diagonal())
-        return {"loss": loss}
+            (fakes, captions), self._shown = self._shown, None
+        logits = self.networks["discriminator"](self._augmented(fakes, step), captions)
+        fake = logits.diagonal(step.rank * len(batch))
+        adversarial = OBJECTIVES[self.config.objective].generator(fake)
+        matching = self._matching(logits, step.gather(self._asked(batch)), step)
+        return {
+            "loss": adversarial + self.config.matching_weight * matching,
+            "adversarial": adversarial,
+            "matching": matching,
+        }
+
+    def _matching(self, logits: Tensor, asked: Tensor, step: Any) -> Tensor:
+        """How surely pictures and captions pick each other by their logits (B, N)."""
+        everyone = step.gather(logits)
+        by_picture, by_caption = matching_loss(everyone, gamma3=1.0, class_ids=asked)
+        return by_picture + by_caption
 
     def sampler(self, networks: dict[str, nn.Module]) -> CGANSampler:
         """A sampler with the weights of ``networks`` ("encoder", "generator")."""
