@@ -42,6 +42,7 @@ from mmgen.models.vae import (
     PictureEncoder,
     PixelLikelihood,
     VAEConfig,
+    adam,
     gaussian_kl,
     gaussian_log_prob,
     kl_weight,
@@ -245,6 +246,13 @@ class CaptionDecoder(nn.Module):
         self.embedding = nn.Embedding(size + 2, embedding_dim)
         self.first_start = size
         self.begin = nn.Linear(code_dim, hidden_dim)
+        # A short way from the code to every word, past the recurrence: what is said
+        # need not wait until the network has learned how things are said.
+        self.content = nn.Sequential(
+            nn.Linear(code_dim, hidden_dim),
+            nn.SiLU(),
+            nn.Linear(hidden_dim, hidden_dim),
+        )
         self.recurrent = nn.GRU(embedding_dim + code_dim, hidden_dim, batch_first=True)
         self.words = nn.Linear(hidden_dim, size)
         chinese = [not token.isascii() for token in vocabulary.tokens]
@@ -263,7 +271,7 @@ class CaptionDecoder(nn.Module):
         codes = code[:, None].expand(-1, read.shape[1], -1)
         inputs = torch.cat([self.embedding(read), codes.to(state.dtype)], dim=2)
         hidden, state = self.recurrent(inputs, state)
-        return self.words(hidden), state
+        return self.words(hidden + self.content(code)[:, None]), state
 
     def forward(self, code: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
         """log p(t|z) in nats, the end of the caption included.
@@ -400,7 +408,11 @@ class MultimodalVAE(nn.Module):
         )
         self.image_expert = GaussianHead(hidden, config.latent_dim)
         self.text_encoder = TextEncoder(
-            len(vocabulary), config.embedding_dim, config.sentence_dim, dropout=0.0
+            len(vocabulary),
+            config.embedding_dim,
+            config.sentence_dim,
+            pooling="mean",  # every word is one step from the code
+            dropout=0.0,
         )
         self.caption_expert = GaussianHead(
             config.sentence_dim, config.latent_dim, hidden
@@ -419,7 +431,7 @@ class MultimodalVAE(nn.Module):
             hidden,
         )
         self.likelihood = PixelLikelihood(
-            config.likelihood, config.scale, config.learn_scale
+            config.likelihood, config.sigma, config.learn_sigma
         )
         self.captions = CaptionDecoder(
             vocabulary,
@@ -630,9 +642,8 @@ class MultimodalVAETask:
         return MultimodalVAEConfig(**config), training, options
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for everything."""
-        parameters = self.networks["mvae"].parameters()
-        return {"mvae": torch.optim.Adam(parameters, lr=self.config.learning_rate)}
+        """Adam for everything (see ``adam``)."""
+        return {"mvae": adam(self.networks["mvae"], self.config.learning_rate)}
 
     def training_step(self, batch: Batch, step: Any) -> dict[str, Tensor]:
         """The mean negative bound over the training subsets, in nats a pair."""
@@ -641,7 +652,7 @@ class MultimodalVAETask:
         noise = step.randn(len(batch), subsets, config.latent_dim + config.style_dim)
         tokens = trim(batch.tokens, batch.lengths)
         terms = self.networks["mvae"](batch.images, tokens, batch.lengths, noise)
-        weight = kl_weight(step.index, config.warmup_steps, config.beta)
+        weight = kl_weight(step.index, config.kl_warmup_steps, config.beta)
         costs, logged = [], {}
         for seen, (kl, image, style_kl, caption) in terms.items():
             cost = weight * kl

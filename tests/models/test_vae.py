@@ -176,7 +176,7 @@ def test_likelihoods_equal_torch_distributions() -> None:
 def test_learned_scale_ends_at_the_root_mean_square_error() -> None:
     torch.manual_seed(0)
     images = (torch.randn(16, 3, 8, 8) * 0.15).clamp(-1, 1)
-    likelihood = PixelLikelihood("gaussian", 0.8, learn_scale=True)
+    likelihood = PixelLikelihood("gaussian", 0.8, learn_sigma=True)
     optimizer = torch.optim.Adam(likelihood.parameters(), lr=0.05)
     for _ in range(300):
         optimizer.zero_grad()
@@ -185,15 +185,15 @@ def test_learned_scale_ends_at_the_root_mean_square_error() -> None:
         ).backward()
         optimizer.step()
     rms = images.square().mean().sqrt()
-    torch.testing.assert_close(likelihood.scale.detach(), rms, rtol=1e-3, atol=0)
+    torch.testing.assert_close(likelihood.sigma.detach(), rms, rtol=1e-3, atol=0)
 
 
 def test_fixed_scale_is_no_parameter_and_survives_saving() -> None:
-    fixed = PixelLikelihood("gaussian", 0.25, learn_scale=False)
+    fixed = PixelLikelihood("gaussian", 0.25, learn_sigma=False)
     assert list(fixed.parameters()) == []
-    other = PixelLikelihood("gaussian", 0.5, learn_scale=False)
+    other = PixelLikelihood("gaussian", 0.5, learn_sigma=False)
     other.load_state_dict(fixed.state_dict())
-    assert other.scale.item() == pytest.approx(0.25)
+    assert other.sigma.item() == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("value", [1.5, -1.01, float("nan"), 255.0])
@@ -363,7 +363,7 @@ def test_vae_forward_is_its_parts_put_together(batch: Batch) -> None:
     z = mu + (logvar / 2).exp() * noise
     torch.testing.assert_close(output.decoded.clamp(-1, 1), model.decode(z))
     q = Normal(mu, (logvar / 2).exp())
-    log_likelihood = Normal(output.decoded, model.likelihood.scale).log_prob(
+    log_likelihood = Normal(output.decoded, model.likelihood.sigma).log_prob(
         batch.images
     )
     torch.testing.assert_close(
@@ -436,7 +436,7 @@ def conditional_config(condition: str) -> ConditionalVAEConfig:
 
 
 def test_beta_and_warm_up_weigh_the_kl(batch: Batch, dataset: SimpleNamespace) -> None:
-    config = replace(SMALL, beta=3.0, warmup_steps=1)
+    config = replace(SMALL, beta=3.0, kl_warmup_steps=1)
     task = VAETask.build(config, dataset)
     for index, weight in ((0, 1.5), (1, 3.0), (9, 3.0)):
         scalars = task.training_step(batch, step_of(index))
