@@ -40,6 +40,7 @@ COMMON = (
     *("steps", "batch_size", "seed", "precision", "devices", "compile", "max_minutes"),
     *("checkpoint_every", "sample_every", "workers", "out"),
 )
+MOST = 26  # options of a method that --help lists, so that it fits a screen
 BATCH = 64  # pictures drawn at a time
 
 
@@ -361,6 +362,11 @@ def measure(
         from mmgen.metrics import semantic_accuracy
 
         results["semantic_accuracy"] = semantic_accuracy(images, captions).to_json()
+        if hasattr(sampler, "imagine"):  # it also writes captions, and makes both
+            from mmgen.metrics.coherence import cross_modal_coherence
+
+            coherence = cross_modal_coherence(sampler, dataset, count, seed)
+            results["coherence"] = coherence.to_json()
     judge, name = (sampler, None) if not draws else _scorer(dataset, device, scorer)
     if judge is not None:
         from mmgen.metrics.retrieval import DIRECTIONS, r_precision
@@ -707,14 +713,17 @@ def _options_help(usage: str, options: list[Option], everything: bool) -> str:
     hidden = 0
     for group, title in groups.items():
         rows = [option for option in options if option.group == group]
-        if group == "training" and not everything:
-            hidden = sum(option.name not in COMMON for option in rows)
-            rows = [option for option in rows if option.name in COMMON]
+        if not everything:
+            listed = rows[:MOST] if group == "method" else rows
+            if group == "training":
+                listed = [option for option in rows if option.name in COMMON]
+            hidden += len(rows) - len(listed)
+            rows = listed
         if rows:
             lines.append(f"{title}:")
             lines += [_option_line(option) for option in rows]
     if hidden:
-        lines.append(f"--help-all lists {hidden} more of training.")
+        lines.append(f"--help-all lists {hidden} more.")
     return "\n".join(lines)
 
 
@@ -788,7 +797,7 @@ def _sampler(model: str, device: str | None) -> Any:
 
     name, folder = _weights(model)
     if name not in available(folder):
-        text = _unknown("model", model, available(folder))
+        text = _unknown("model", name, available(folder))
         raise UsageError(f"{text} The folder of a run can be named too.")
     return load(name, place, folder)
 
