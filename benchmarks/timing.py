@@ -8,18 +8,19 @@ tells, and such repetitions are thrown away and made again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mmgen.training.manifest import environment
+from mmgen.training.manifest import device_name, environment
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "benchmarks"
 # A repetition counts if it got this share of the CPU time per wall time of the best.
@@ -56,6 +57,101 @@ class Comparison:
         return "\n".join(lines)
 
 
+class Rounds:
+    """Repetitions of several ways, until enough of them were undisturbed.
+
+    Args:
+        ways: names; the first is the one to compare with.
+        repetitions: undisturbed rounds to reach.
+        device: where they compute; CUDA is waited for before and after a call.
+        patience: gives up after repetitions x patience rounds and then takes all.
+
+    Raises:
+        ValueError: no way, or no repetition, is given.
+    """
+
+    def __init__(
+        self,
+        ways: Iterable[str],
+        repetitions: int,
+        device: torch.device | str = "cpu",
+        patience: int = 5,
+    ) -> None:
+        self.ways, self.repetitions = list(ways), repetitions
+        if not self.ways or repetitions < 1:
+            raise ValueError(
+                f"ways and repetitions must not be empty; got {self.ways}, "
+                f"{repetitions}."
+            )
+        self.device = torch.device(device)
+        self.most = repetitions * patience
+        self.rounds: list[dict[str, tuple[float, float]]] = [{}]  # wall s, CPU share
+
+    @contextlib.contextmanager
+    def measure(self, way: str) -> Iterator[None]:
+        """Time what stands in the block as this round's repetition of a way."""
+        self._wait()
+        cpu, wall = time.process_time(), time.perf_counter()
+        yield
+        self._wait()
+        wall = time.perf_counter() - wall
+        if way in self.rounds[-1]:
+            self.rounds.append({})
+        self.rounds[-1][way] = wall, (time.process_time() - cpu) / wall
+
+    @property
+    def complete(self) -> list[dict[str, tuple[float, float]]]:
+        """Rounds in which every way had its turn."""
+        return [each for each in self.rounds if len(each) == len(self.ways)]
+
+    @property
+    def undisturbed(self) -> list[dict[str, tuple[float, float]]]:
+        """Complete rounds in which every way got the processors that it can use."""
+        rounds = self.complete
+        if self.device.type == "cuda":
+            # The processor only launches there: its time says nothing of the GPU's.
+            return rounds
+        best = {way: max(each[way][1] for each in rounds) for way in self.ways}
+        return [
+            each
+            for each in rounds
+            if all(each[way][1] >= UNDISTURBED * best[way] for way in self.ways)
+        ]
+
+    def enough(self) -> bool:
+        """Whether it is time to stop."""
+        rounds = self.complete
+        if not rounds:
+            return False
+        return len(self.undisturbed) >= self.repetitions or len(rounds) >= self.most
+
+    def comparison(self) -> Comparison:
+        """Medians over the undisturbed rounds; over all, and kept = 0, if too few."""
+        quiet = self.undisturbed
+        kept = len(quiet)
+        if kept < min(5, self.repetitions):
+            quiet, kept = self.complete, 0
+        columns = {way: [each[way][0] for each in quiet] for way in self.ways}
+        first = columns[self.ways[0]]
+        return Comparison(
+            seconds={way: statistics.median(column) for way, column in columns.items()},
+            spread={way: _spread(column) for way, column in columns.items()},
+            ratios={
+                way: statistics.median(
+                    wall / base for wall, base in zip(column, first, strict=True)
+                )
+                for way, column in columns.items()
+            },
+            kept=kept,
+            rounds=len(self.complete),
+            device=device_name(self.device),
+        )
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
 def compare(
     ways: dict[str, Callable[[], Any]],
     repetitions: int = 20,
@@ -68,57 +164,20 @@ def compare(
 
     Args:
         ways: name -> function without arguments; long enough to time (>= 1 ms).
-        repetitions: undisturbed rounds to reach.
+        repetitions, device, patience: as for ``Rounds``.
         warmup: calls of each way before.
-        device: where they compute; CUDA is waited for after every call.
-        patience: gives up after repetitions x patience rounds and then takes all.
-
-    Raises:
-        ValueError: no way, or no repetition, is given.
     """
-    if not ways or repetitions < 1:
-        raise ValueError(
-            f"ways and repetitions must not be empty; got {len(ways)}, {repetitions}."
-        )
-    device = torch.device(device)
-    cuda = device.type == "cuda"
+    rounds = Rounds(ways, repetitions, device, patience)
     for way in ways.values():
         for _ in range(warmup):
             way()
-    order, rounds = list(ways), []
-    shuffled = random.Random(0)
-    best = dict.fromkeys(ways, 0.0)
-    while True:
+    order, shuffled = list(ways), random.Random(0)
+    while not rounds.enough():
         shuffled.shuffle(order)
-        wall, share = {}, {}
         for name in order:
-            wall[name], share[name] = _time(ways[name], cuda, device)
-            best[name] = max(best[name], share[name])
-        rounds.append((wall, share))
-        # On CUDA the processor only launches: its time says nothing about the GPU's.
-        quiet = [
-            wall
-            for wall, share in rounds
-            if cuda or all(share[name] >= UNDISTURBED * best[name] for name in ways)
-        ]
-        if len(quiet) >= repetitions or len(rounds) >= repetitions * patience:
-            break
-    kept = len(quiet)
-    if kept < min(5, repetitions):
-        quiet, kept = [wall for wall, _ in rounds], 0
-    first = next(iter(ways))
-    columns = {name: [wall[name] for wall in quiet] for name in ways}
-    return Comparison(
-        seconds={name: statistics.median(column) for name, column in columns.items()},
-        spread={name: _spread(column) for name, column in columns.items()},
-        ratios={
-            name: statistics.median(wall[name] / wall[first] for wall in quiet)
-            for name in ways
-        },
-        kept=kept,
-        rounds=len(rounds),
-        device=environment(device)["device"],
-    )
+            with rounds.measure(name):
+                ways[name]()
+    return rounds.comparison()
 
 
 def write(
@@ -130,20 +189,6 @@ def write(
     data = {"environment": environment(torch.device(device)), **results}
     path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return path
-
-
-def _time(
-    way: Callable[[], Any], cuda: bool, device: torch.device
-) -> tuple[float, float]:
-    """Wall seconds of a call, and CPU seconds of the process in each of them."""
-    if cuda:
-        torch.cuda.synchronize(device)
-    cpu, wall = time.process_time(), time.perf_counter()
-    way()
-    if cuda:
-        torch.cuda.synchronize(device)
-    wall = time.perf_counter() - wall
-    return wall, (time.process_time() - cpu) / wall
 
 
 def _spread(values: list[float]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
+import inspect
 import json
 import math
 import os
@@ -21,6 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from mmgen.data.batch import Batch
@@ -187,7 +189,11 @@ class _Loop:
         if strategy == "ddp" or (strategy == "auto" and many):
             # Buffers sent anew before each forward pass would overwrite running
             # statistics that an earlier pass of the same step still needs.
-            strategy = DDPStrategy(broadcast_buffers=False)
+            switch = "forward_sync_buffers"  # torch < 2.13 knows its older name alone
+            if switch not in inspect.signature(DistributedDataParallel).parameters:
+                switch = "broadcast_buffers"
+            options: dict[str, Any] = {switch: False}
+            strategy = DDPStrategy(**options)
         self.fabric = Fabric(
             accelerator=config.accelerator,
             devices=config.devices,
@@ -248,6 +254,15 @@ class _Loop:
         }
         self.parameters = groups
         self.trained = {p for group in groups.values() for p in group}
+        # Nobody would read or clear the gradients of the others.
+        self.untrained = [
+            p
+            for network in self.networks.values()
+            for p in network.parameters()
+            if p.requires_grad and p not in self.trained
+        ]
+        for parameter in self.untrained:
+            parameter.requires_grad_(False)
         # Phase -> parameters of no later phase: frozen once it is over.
         self.freeze: dict[str, list[nn.Parameter]] = {}
         for i, phase in enumerate(task.phases):
@@ -314,7 +329,7 @@ class _Loop:
             # Notebooks go on with the networks themselves, not with their wrappers.
             stack.callback(self.task.networks.update, original)
             self._set_up()
-            stack.callback(self._thaw)
+            stack.callback(self._give_back)
             self._open_folder()
             writes = self.folder if self.rank == 0 else None
             self.logs = Logs(writes, self.history, self.config.tensorboard)
@@ -444,6 +459,11 @@ class _Loop:
 
     def _thaw(self) -> None:
         for parameter in self.trained:
+            parameter.requires_grad_(True)
+
+    def _give_back(self) -> None:
+        """Let every parameter learn that did before the run."""
+        for parameter in [*self.trained, *self.untrained]:
             parameter.requires_grad_(True)
 
     def _exchange(self, last: bool) -> contextlib.AbstractContextManager:

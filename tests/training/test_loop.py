@@ -69,7 +69,8 @@ class SignalTask(ToyTask):
 
 class TestLearning:
     def test_a_run_learns_what_the_captions_ask_for(self):
-        run = fit(new_task(), ToyDataset(), replace(CONFIG, steps=300))
+        config = replace(CONFIG, steps=300, ema_decay=0.99)
+        run = fit(new_task(ToyConfig(rate=3e-3)), ToyDataset(), config)
         images = run.sampler().sample(["dark", "grey", "light", "bright"])
         levels = images.mean((1, 2, 3))
         assert (levels - torch.tensor([-0.75, -0.25, 0.25, 0.75])).abs().max() < 0.25
@@ -136,6 +137,21 @@ class TestLearning:
         task.optimizers = without_frozen  # type: ignore[method-assign]
         run = fit(task, ToyDataset(), CONFIG)
         assert torch.equal(run.task.networks["discriminator"].embed.weight, before)
+
+    def test_parameters_of_no_optimiser_get_no_gradient(self):
+        task = new_task()
+        task.networks["spare"] = nn.Linear(1, 1)
+        without = task.training_step
+
+        def step(batch, step):
+            values = without(batch, step)
+            spare = task.networks["spare"](torch.ones(1, 1)).sum()
+            return {**values, "loss": values["loss"] + 0 * spare}
+
+        task.training_step = step  # type: ignore[method-assign]
+        fit(task, ToyDataset(), replace(CONFIG, steps=2))
+        spare = task.networks["spare"].weight
+        assert spare.grad is None and spare.requires_grad
 
     def test_the_clip_bounds_what_a_step_can_change(self):
         config = replace(CONFIG, gradient_clip=0.5, log_every=1)
