@@ -23,14 +23,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, glu, interpolate, normalize
+from torch.nn.functional import avg_pool2d, interpolate, relu, softplus
 from torch.nn.utils.parametrizations import spectral_norm
 
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.layers.attention import WordToPixelAttention
 from mmgen.layers.blocks import SLOPE, ConditionalBatchNorm2d, shift_and_cover
 from mmgen.layers.encoders import TextEncoder
-from mmgen.models.cgan import OBJECTIVES, wrong_partners
 from mmgen.models.damsm import DAMSMMatcher, damsm_losses
 
 if TYPE_CHECKING:
@@ -50,7 +49,8 @@ class AttnGANConfig:
     """
 
     sizes: tuple[int, ...] = (64, 128, 256)  # side of each stage's picture, in pixels
-    generator_channels: int = 32  # channels of every stage's features (GF_DIM)
+    generator_channels: int = 32  # channels of the last stage's features (GF_DIM)
+    taper: bool = False  # each earlier stage has twice the channels of the next
     residual_blocks: int = 2  # in each refinement stage (R_NUM)
     noise_dim: int = 100  # size of z
     condition_dim: int = 100  # size of c, what conditioning augmentation makes
@@ -62,8 +62,8 @@ class AttnGANConfig:
     judge_norm: Literal["batch", "spectral", "none"] = "batch"  # of discriminators
     projection: bool = False  # judge the caption by an inner product, not a convolution
     objective: Literal["non-saturating", "hinge"] = "non-saturating"  # of the game
-    mismatch: Literal["next", "drawn"] = "next"  # whose caption makes a wrong pair
-    mismatch_focus: float = 0.0  # drawn: how much captions alike are preferred
+    mismatch: Literal["next", "drawn", "all"] = "next"  # captions of wrong pairs
+    mismatch_focus: float = 0.0  # all: how much the pairs that still pass count more
     damsm_weight: float = 5.0  # lambda, of the matching loss of the last stage
     kl_weight: float = 1.0  # of conditioning augmentation's divergence from N(0, I)
     gamma1: float = 4.0  # sharpness of a word's attention over regions
@@ -75,8 +75,8 @@ class AttnGANConfig:
     r1_weight: float = 0.0  # gradient penalty on real pictures; 0: none
     r1_every: int = 16  # steps between two penalties, each weighted as many times
     learning_rate: float = 2e-4  # of the generator
-    discriminator_learning_rate: float = 2e-4
-    adam_betas: tuple[float, float] = (0.5, 0.999)
+    discriminator_learning_rate: float = 2e-4  # of the discriminators
+    adam_betas: tuple[float, float] = (0.5, 0.999)  # of both
 
     def __post_init__(self) -> None:
         doubling = all(b == 2 * a for a, b in itertools.pairwise(self.sizes))
@@ -85,19 +85,25 @@ class AttnGANConfig:
                 f"sizes must begin with a power of two of at least 8 and double from "
                 f"stage to stage, e.g. (64, 128, 256); got {self.sizes}."
             )
-        if self.objective not in OBJECTIVES:
-            raise ValueError(
-                f"objective must be one of {sorted(OBJECTIVES)}; got "
-                f"{self.objective!r}."
-            )
         for name, known in (
-            ("mismatch", ("next", "drawn")),
+            ("objective", ("non-saturating", "hinge")),
+            ("mismatch", ("next", "drawn", "all")),
             ("judge_norm", ("batch", "spectral", "none")),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(
                     f"{name} must be one of {known}; got {getattr(self, name)!r}."
                 )
+        if self.mismatch == "all" and not self.projection:
+            raise ValueError(
+                'mismatch="all" judges every picture with every caption, which only '
+                "projection=True makes cheap; got projection=False."
+            )
+
+    def channels(self, stage: int) -> int:
+        """Channels of the generator's features at a stage, counted from 0."""
+        later = len(self.sizes) - 1 - stage
+        return self.generator_channels * (2**later if self.taper else 1)
 
     @classmethod
     def cub(cls, **changes: Any) -> AttnGANConfig:
@@ -132,8 +138,8 @@ class AttnGANConfig:
             judge_norm="spectral",
             projection=True,
             objective="hinge",
-            mismatch="drawn",
-            mismatch_focus=3.0,
+            mismatch="all",
+            mismatch_focus=1.0,
             damsm_weight=1.0,
             train_text=True,
             learning_rate=2e-4,
@@ -159,6 +165,23 @@ class GeneratorOutput(NamedTuple):
     logvar: Tensor  # (B, C)
 
 
+def gated(features: Tensor) -> Tensor:
+    """The first half of the channels, each times the sigmoid of one of the second half.
+
+    What ``torch.nn.functional.glu`` computes. The gradient of that one is laid out
+    channel by channel whatever its input's layout, which makes the batch norm before it
+    six times slower on a CPU where channels come last.
+
+    Args:
+        features: (B, 2C, ...).
+
+    Returns:
+        (B, C, ...).
+    """
+    value, gate = features.chunk(2, dim=1)
+    return value * torch.sigmoid(gate)
+
+
 class ConditioningAugmentation(nn.Module):
     r"""A distribution around a sentence, so that few captions fill the space of c.
 
@@ -177,7 +200,7 @@ class ConditioningAugmentation(nn.Module):
 
     def forward(self, sentence: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance, (B, C) each, for sentences of shape (B, D)."""
-        mu, logvar = glu(self.linear(sentence), dim=1).chunk(2, dim=1)
+        mu, logvar = gated(self.linear(sentence)).chunk(2, dim=1)
         return mu, logvar
 
 
@@ -214,7 +237,7 @@ class Enlarge(nn.Module):
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, 2H, 2W)."""
         features = interpolate(features, scale_factor=2.0, mode="nearest")
-        return glu(self.norm(self.conv(features), condition), dim=1)
+        return gated(self.norm(self.conv(features), condition))
 
 
 class Residual(nn.Module):
@@ -229,7 +252,7 @@ class Residual(nn.Module):
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
         """Features of the same shape (B, C, H, W)."""
-        change = glu(self.widen_norm(self.widen(features), condition), dim=1)
+        change = gated(self.widen_norm(self.widen(features), condition))
         return features + self.narrow_norm(self.narrow(change), condition)
 
 
@@ -239,7 +262,7 @@ class FirstStage(nn.Module):
     def __init__(self, config: AttnGANConfig, modulation_dim: int) -> None:
         super().__init__()
         doublings = int(math.log2(config.sizes[0])) - 2
-        channels = config.generator_channels * 2**doublings
+        channels = config.channels(0) * 2**doublings
         width = config.condition_dim + config.noise_dim
         self.linear = nn.Linear(width, channels * 4 * 4 * 2, bias=False)
         self.norm = nn.BatchNorm1d(channels * 4 * 4 * 2)
@@ -251,7 +274,7 @@ class FirstStage(nn.Module):
     def forward(self, condition: Tensor, noise: Tensor) -> Tensor:
         """c (B, C) and z (B, Z) to features (B, Ng, S, S) of the first size S."""
         seed = torch.cat([condition, noise], dim=1)
-        features = glu(self.norm(self.linear(seed)), dim=1)
+        features = gated(self.norm(self.linear(seed)))
         features = features.unflatten(1, (-1, 4, 4))  # (B, Ng * S / 4, 4, 4)
         for enlarge in self.enlarge:
             features = enlarge(features, seed)
@@ -265,9 +288,9 @@ class RefinementStage(nn.Module):
     two differ in nothing but where words go.
     """
 
-    def __init__(self, config: AttnGANConfig, modulation_dim: int) -> None:
+    def __init__(self, config: AttnGANConfig, stage: int, modulation_dim: int) -> None:
         super().__init__()
-        channels = config.generator_channels
+        channels = config.channels(stage - 1)
         self.attend: WordToPixelAttention | None = None
         self.project: nn.Linear | None = None
         if config.attention:
@@ -280,7 +303,7 @@ class RefinementStage(nn.Module):
             Residual(2 * channels, modulation_dim)
             for _ in range(config.residual_blocks)
         )
-        self.enlarge = Enlarge(2 * channels, channels, modulation_dim)
+        self.enlarge = Enlarge(2 * channels, config.channels(stage), modulation_dim)
 
     def forward(
         self,
@@ -290,7 +313,7 @@ class RefinementStage(nn.Module):
         mask: Tensor,
         condition: Tensor,
     ) -> tuple[Tensor, Tensor | None]:
-        """Features (B, Ng, S, S) to (B, Ng, 2S, 2S), with weights (B, T, S, S)."""
+        """Features (B, C, S, S) to (B, C', 2S, 2S), with weights (B, T, S, S)."""
         weights = None
         if self.attend is not None:
             context, weights = self.attend(features, words, mask)
@@ -313,18 +336,17 @@ class Generator(nn.Module):
     def __init__(self, config: AttnGANConfig) -> None:
         super().__init__()
         self.config = config
-        channels = config.generator_channels
+        stages = range(len(config.sizes))
         modulation = config.condition_dim + config.noise_dim if config.modulate else 0
-        refinements = len(config.sizes) - 1
         self.augmentation = ConditioningAugmentation(
             config.feature_dim, config.condition_dim
         )
         self.first = FirstStage(config, modulation)
         self.refinements = nn.ModuleList(
-            RefinementStage(config, modulation) for _ in range(refinements)
+            RefinementStage(config, stage, modulation) for stage in stages[1:]
         )
         self.heads = nn.ModuleList(
-            nn.Conv2d(channels, 3, 3, 1, 1, bias=False) for _ in config.sizes
+            nn.Conv2d(config.channels(i), 3, 3, 1, 1, bias=False) for i in stages
         )
         self.apply(_initialise)
 
@@ -398,6 +420,7 @@ class Discriminator(nn.Module):
                 f"{config.sizes}; got {stage}."
             )
         self.size = config.sizes[stage]
+        self.every_pair = config.mismatch == "all"
         base, top = config.discriminator_channels, 8 * config.discriminator_channels
         halvings = int(math.log2(self.size)) - 2
         # 64 px: Nd, 2Nd, 4Nd, 8Nd. Larger pictures go on to 16Nd and 32Nd and come
@@ -436,12 +459,13 @@ class Discriminator(nn.Module):
         Args:
             images: (B, 3, S, S) in [-1, 1].
             sentence: of these pictures, (B, D).
-            mismatched: sentences of other pictures, (N, D), N <= B, to be judged with
-                the first N pictures.
+            mismatched: sentences of other pictures, (N, D). With ``mismatch="all"``
+                they are judged with every picture; else N <= B, and they are judged
+                with the first N pictures, one each.
 
         Returns:
             Logits with the caption and without, (B,) each; with ``mismatched`` also
-            those of the wrong pairs, (N,).
+            those of the wrong pairs, (B, N) or (N,).
 
         Raises:
             ValueError: pictures of another size.
@@ -453,24 +477,30 @@ class Discriminator(nn.Module):
             )
         features = self.trunk(images)  # (B, 8Nd, 4, 4)
         unconditional = self.unconditional(features).flatten()
-        conditional = self._judge(features, sentence)
-        if mismatched is None:
-            return conditional, unconditional
-        return (
-            conditional,
-            unconditional,
-            self._judge(features[: len(mismatched)], mismatched),
-        )
-
-    def _judge(self, features: Tensor, sentence: Tensor) -> Tensor:
         if self.projection is None:
-            everywhere = sentence[:, :, None, None].expand(-1, -1, 4, 4)
-            joint = self.joint(torch.cat([features, everywhere], dim=1))
-            return self.conditional(joint).flatten()
+            conditional = self._judge_together(features, sentence)
+            if mismatched is None:
+                return conditional, unconditional
+            wrong = self._judge_together(features[: len(mismatched)], mismatched)
+            return conditional, unconditional, wrong
+
         joint = self.joint(features)
         # psi(x) + <phi(x), V e>, with a vector V e for every one of the 4x4 places
-        match = (joint.flatten(1) * self.projection(sentence)).sum(dim=1)
-        return self.conditional(joint).flatten() + match
+        psi, phi = self.conditional(joint).flatten(), joint.flatten(1)
+        conditional = psi + (phi * self.projection(sentence)).sum(dim=1)
+        if mismatched is None:
+            return conditional, unconditional
+        asked = self.projection(mismatched)  # (N, 8Nd * 16)
+        if self.every_pair:
+            return conditional, unconditional, psi[:, None] + phi @ asked.T
+        count = len(mismatched)
+        wrong = psi[:count] + (phi[:count] * asked).sum(dim=1)
+        return conditional, unconditional, wrong
+
+    def _judge_together(self, features: Tensor, sentence: Tensor) -> Tensor:
+        everywhere = sentence[:, :, None, None].expand(-1, -1, 4, 4)
+        joint = self.joint(torch.cat([features, everywhere], dim=1))
+        return self.conditional(joint).flatten()
 
 
 class Discriminators(nn.ModuleList):
@@ -548,7 +578,10 @@ def condition_kl(mu: Tensor, logvar: Tensor) -> Tensor:
 
 
 def discriminator_loss(
-    real: tuple[Tensor, ...], fake: tuple[Tensor, ...], objective: str
+    real: tuple[Tensor, ...],
+    fake: tuple[Tensor, ...],
+    objective: str,
+    weights: Tensor | None = None,
 ) -> Tensor:
     r"""What one stage's discriminator minimises.
 
@@ -556,20 +589,27 @@ def discriminator_loss(
         + \tfrac13 \big[\ell(D^u(\hat x), 0) + \ell(D^c(\hat x, \bar e), 0)
         + \ell(D^c(x, \bar e_{wrong}), 0)\big]
 
-    The paper's equation 5 has no wrong pairs and 1/2 everywhere; this is its code.
+    with the cross-entropy :math:`\ell(s, y)` of a logit, or its hinge
+    :math:`\max(0, 1 \mp s)`. The paper's equation 5 has no wrong pairs and 1/2
+    everywhere; this is its code.
 
     Args:
         real: conditional, unconditional and mismatched logits of real pictures.
         fake: conditional and unconditional logits of generated ones.
-        objective: a name in ``mmgen.models.cgan.OBJECTIVES``.
+        objective: "non-saturating" or "hinge".
+        weights: of the mismatched logits, same shape, each row summing to 1 (or to 0,
+            where a picture has no wrong caption); their plain mean by default.
 
     Returns:
         A scalar.
     """
     conditional, unconditional, mismatched = real
-    return OBJECTIVES[objective].discriminator(
-        torch.stack([conditional, unconditional]), fake[0], fake[1], mismatched
-    )
+    refused = _loss_of_fakes(mismatched, objective)
+    if weights is not None:
+        refused = (weights * refused).sum(dim=1)
+    right = [_loss_of_reals(s, objective).mean() for s in (conditional, unconditional)]
+    wrong = [_loss_of_fakes(s, objective).mean() for s in fake]
+    return sum(right) / 2 + (sum(wrong) + refused.mean()) / 3
 
 
 def adversarial_loss(fake: Sequence[tuple[Tensor, ...]], objective: str) -> Tensor:
@@ -577,16 +617,49 @@ def adversarial_loss(fake: Sequence[tuple[Tensor, ...]], objective: str) -> Tens
 
     .. math:: \sum_i \ell(D_i^u(\hat x_i), 1) + \ell(D_i^c(\hat x_i, \bar e), 1)
 
+    The hinge game has :math:`-s` for :math:`\ell(s, 1)` here (Lim and Ye 2017).
+
     Args:
         fake: conditional and unconditional logits of every stage.
-        objective: a name in ``mmgen.models.cgan.OBJECTIVES``.
+        objective: "non-saturating" or "hinge".
 
     Returns:
         A scalar. (The paper's equation 4 has 1/2 before each; this is its code.)
     """
-    loss = OBJECTIVES[objective].generator
-    terms = [loss(logits) for stage in fake for logits in stage[:2]]
+    terms = [
+        (-logits if objective == "hinge" else softplus(-logits)).mean()
+        for pair in fake
+        for logits in pair[:2]
+    ]
     return torch.stack(terms).sum()
+
+
+def _loss_of_reals(logits: Tensor, objective: str) -> Tensor:
+    return relu(1 - logits) if objective == "hinge" else softplus(-logits)
+
+
+def _loss_of_fakes(logits: Tensor, objective: str) -> Tensor:
+    return relu(1 + logits) if objective == "hinge" else softplus(logits)
+
+
+def mismatch_weights(logits: Tensor, different: Tensor, focus: float) -> Tensor:
+    r"""How much each wrong pair counts: more, the more it passes for right.
+
+    .. math:: w_{ij} \propto [j \text{ says something else}] \exp(focus \cdot s_{ij})
+
+    Most captions of a batch are wrong in every word, and soon refused. What is left to
+    learn, as which of two objects is red, is in the few pairs that still pass.
+
+    Args:
+        logits: of pictures with captions, (B, N).
+        different: (B, N) bool, True where the caption says something else.
+        focus: 0 for equal weights.
+
+    Returns:
+        (B, N) without gradients; rows sum to 1, or to 0 where no caption is different.
+    """
+    scores = (focus * logits.detach()).masked_fill(~different, -torch.inf)
+    return torch.softmax(scores, dim=1).nan_to_num(0.0)
 
 
 # ---------------------------------------------------------------------- task
@@ -710,7 +783,7 @@ class AttnGANTask:
             drawn = self._drawn = self._draw(batch, step)
         judge, size = self.networks["discriminator"], len(batch)
         sentence = self._judged_sentence(batch, drawn)
-        mismatched = self._mismatched(batch, sentence, drawn, step)
+        mismatched, different = self._mismatched(batch, sentence, step)
         reals = pictures_of_stages(batch.images, self.config.sizes)
         fakes = [images.detach() for images in drawn.output.images]
         shown = self._augmented(reals, step), self._augmented(fakes, step)
@@ -718,14 +791,20 @@ class AttnGANTask:
             # No statistics of the batch: both kinds may share one pass.
             both = [torch.cat(pair) for pair in zip(*shown, strict=True)]
             judged = judge(both, torch.cat([sentence, sentence]), mismatched)
-            real = [(c[:size], u[:size], w) for c, u, w in judged]
+            real = [(c[:size], u[:size], w[:size]) for c, u, w in judged]
             fake = [(c[size:], u[size:]) for c, u, _ in judged]
         else:
             real = judge(shown[0], sentence, mismatched)
             fake = judge(shown[1], sentence)
+        weights = [
+            None
+            if different is None
+            else mismatch_weights(wrong, different, self.config.mismatch_focus)
+            for _, _, wrong in real
+        ]
         losses = [
-            discriminator_loss(r, f, self.config.objective)
-            for r, f in zip(real, fake, strict=True)
+            discriminator_loss(r, f, self.config.objective, w)
+            for r, f, w in zip(real, fake, weights, strict=True)
         ]
         loss = torch.stack(losses).sum()
         if self.config.r1_weight and step.index % self.config.r1_every == 0:
@@ -791,24 +870,22 @@ class AttnGANTask:
         return drawn.sentence
 
     def _mismatched(
-        self, batch: Batch, sentence: Tensor, drawn: _Drawn, step: Any
-    ) -> Tensor:
-        """Sentences of other pictures, to be judged with the first of this batch."""
+        self, batch: Batch, sentence: Tensor, step: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """Sentences of other pictures; for all pairs also which say something else."""
         if self.config.mismatch == "next":
-            return sentence[1:]
+            return sentence[1:], None
+        # The wrong caption may come from any process, as it would in one big batch.
         candidates = step.gather(sentence)
+        asked = step.gather(batch.class_ids)
+        different = batch.class_ids[:, None] != asked[None, :]
+        if self.config.mismatch == "all":
+            return candidates, different
         draws = step.rand(len(batch), len(candidates))
-        if self.config.mismatch_focus:
-            # The largest of u^(1/w) is item i with probability w_i / sum w (Efraimidis
-            # and Spirakis 2006); w = exp(focus * cosine).
-            known = normalize(drawn.sentence, dim=1)
-            cosine = known @ step.gather(known).T
-            draws = draws ** torch.exp(-self.config.mismatch_focus * cosine)
-        partner, exists = wrong_partners(
-            batch.class_ids, draws, step.gather(batch.class_ids)
-        )
-        # Where the whole batch says the same there is no wrong caption: one of noise.
-        return torch.where(exists[:, None], candidates[partner], 0.0)
+        partner = draws.masked_fill(~different, -1.0).argmax(dim=1)
+        # Where the whole batch says the same there is no wrong caption: one of zeros.
+        exists = different.any(dim=1)
+        return torch.where(exists[:, None], candidates[partner], 0.0), None
 
     def _match(self, images: Tensor, batch: Batch, drawn: _Drawn, step: Any) -> Tensor:
         """The matching loss of drawn pictures against the captions of all processes."""
@@ -864,6 +941,8 @@ class AttnGANTask:
             # A few thousand pictures: without it the judges know each by heart.
             config = replace(config, augment=True)
             data["split_by"] = "combination"
+        if dataset_name == "shapes":
+            data["objects"] = (1, 2)
         if scale == "full":
             training |= {
                 "steps": 30_000,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,6 +29,7 @@ from mmgen.models.attngan import (
     condition_kl,
     discriminator_loss,
     load_original,
+    mismatch_weights,
     pictures_of_stages,
 )
 from mmgen.models.damsm import DAMSMConfig, DAMSMMatcher, DAMSMTask, damsm_losses
@@ -300,8 +301,10 @@ def test_sizes_that_no_generator_can_have(sizes: tuple[int, ...]) -> None:
 def test_unknown_choices_are_named() -> None:
     with pytest.raises(ValueError, match=r"objective must be one of.*got 'hing'"):
         AttnGANConfig(objective="hing")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"mismatch must be one of.*got 'all'"):
-        AttnGANConfig(mismatch="all")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match='mismatch="all" judges every'):
+        AttnGANConfig(mismatch="all")
+    with pytest.raises(ValueError, match=r"mismatch must be one of.*got 'none'"):
+        AttnGANConfig(mismatch="none")  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------- discriminators
@@ -515,11 +518,11 @@ def test_one_step_is_the_originals(
     ):
         optimizer.zero_grad()
         features = judge.trunk(real)
-        right = bce(judge._judge(features, sentence), one)
+        right = bce(judge._judge_together(features, sentence), one)
         right = right + bce(judge.unconditional(features).flatten(), one)
-        wrong = bce(judge._judge(features[:3], sentence[1:]), zero[:3])
+        wrong = bce(judge._judge_together(features[:3], sentence[1:]), zero[:3])
         features = judge.trunk(fake.detach())
-        false = bce(judge._judge(features, sentence), zero)
+        false = bce(judge._judge_together(features, sentence), zero)
         false = false + bce(judge.unconditional(features).flatten(), zero)
         (right / 2 + (wrong + false) / 3).backward()
         optimizer.step()
@@ -556,42 +559,48 @@ def test_parts_of_a_batch_add_up_without_batch_statistics(
 def test_wrong_pairs_never_say_the_same(
     matcher: DAMSMMatcher, dataset: CaptionedDataset
 ) -> None:
-    config = RECIPES["small"]
-    task = AttnGANTask(config, copy.deepcopy(matcher), dataset.max_tokens)
     batch = dataset.batch(range(16))
     batch.class_ids[:8] = batch.class_ids[0]
     sentence = torch.arange(16.0)[:, None].expand(16, 6)
-    drawn = SimpleNamespace(sentence=torch.randn(16, 6))
     step = SimpleNamespace(gather=lambda x: x, rand=torch.rand)
+    task = AttnGANTask(
+        replace(TINY, mismatch="drawn"), copy.deepcopy(matcher), dataset.max_tokens
+    )
     for _ in range(20):
-        partner = task._mismatched(batch, sentence, drawn, step)[:, 0].long()
+        partner = task._mismatched(batch, sentence, step)[0][:, 0].long()
         assert (batch.class_ids[partner] != batch.class_ids).all()
+    batch.class_ids[:] = 7  # nobody has a wrong caption
+    assert (task._mismatched(batch, sentence, step)[0] == 0).all()
 
 
-def test_focus_prefers_captions_alike(
-    matcher: DAMSMMatcher, dataset: CaptionedDataset
-) -> None:
-    known = torch.nn.functional.normalize(torch.randn(400, 6), dim=1)
-    batch = _Sized(torch.arange(400))  # every caption says something else
-    step = SimpleNamespace(gather=lambda x: x, rand=torch.rand)
-    mean = {}
-    for focus in (0.0, 3.0):
-        config = replace(RECIPES["small"], mismatch_focus=focus)
-        task = AttnGANTask(config, copy.deepcopy(matcher), dataset.max_tokens)
-        partner = task._mismatched(batch, known, SimpleNamespace(sentence=known), step)
-        mean[focus] = float((partner * known).sum(dim=1).mean())
-    # for weights exp(focus * cosine) in six dimensions the mean cosine is I_3 / I_2
-    # of the focus, which is 0.43 at 3
-    assert abs(mean[0.0]) < 0.1
-    assert 0.35 < mean[3.0] < 0.5
+def test_weights_of_wrong_pairs() -> None:
+    logits = torch.tensor([[9.0, 1.0, 2.0], [0.0, 9.0, 0.0], [3.0, 3.0, 3.0]])
+    different = ~torch.eye(3, dtype=torch.bool)
+    different[2] = False
+    even = mismatch_weights(logits, different, 0.0)
+    torch.testing.assert_close(
+        even, torch.tensor([[0, 0.5, 0.5], [0.5, 0, 0.5], [0, 0, 0]])
+    )
+    focused = mismatch_weights(logits, different, 1.0)
+    assert focused[0, 2] / focused[0, 1] == pytest.approx(2.718282, rel=1e-5)
 
 
-@dataclass
-class _Sized:
-    class_ids: Tensor
-
-    def __len__(self) -> int:
-        return len(self.class_ids)
+def test_every_pair_is_the_mean_over_drawn_pairs() -> None:
+    """What ``all`` computes is what ``drawn`` estimates."""
+    config = replace(RECIPES["small"], mismatch="all")
+    every = Discriminator(config, 0).eval()
+    drawn = Discriminator(replace(config, mismatch="drawn"), 0).eval()
+    drawn.load_state_dict(every.state_dict())
+    images, sentence = torch.randn(4, 3, 8, 8), torch.randn(4, 6)
+    matrix = every(images, sentence, sentence)[2]
+    assert matrix.shape == (4, 4)
+    torch.testing.assert_close(matrix.diagonal(), every(images, sentence)[0])
+    for shift in range(4):
+        rolled = sentence.roll(-shift, 0)
+        torch.testing.assert_close(
+            drawn(images, sentence, rolled)[2],
+            matrix[torch.arange(4), (torch.arange(4) + shift) % 4],
+        )
 
 
 def test_build_says_what_does_not_fit(
