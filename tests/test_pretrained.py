@@ -161,7 +161,8 @@ class TestPackage:
             assert about["bytes"] <= pretrained.MOST_BYTES
             for field in ("data", "command", "device", "minutes", "licence"):
                 assert about[field] is not None, (name, field)
-            assert about["command"] == RECIPES[name].command
+            assert about["command"].startswith("mmgen train ")
+            assert about["recipe"] == RECIPES[name].command
             total += about["bytes"]
         assert total <= 60 * 10**6
 

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmgen.pretrained import FOLDER, available, card, load, save
+from mmgen.pretrained import FOLDER, available, card, save
+from mmgen.training.checkpoint import write_json
+from mmgen.training.logs import read_history
 
 RESULTS = FOLDER.parent.parent / "results"
 
@@ -38,7 +40,7 @@ class Recipe:
 
     @property
     def command(self) -> str:
-        """What a reader types to train the same."""
+        """What a reader with a GPU types; the card says what was typed for it."""
         return f"mmgen train {self.train}"
 
 
@@ -71,16 +73,17 @@ def train(name: str, out: Path, extra: list[str]) -> None:
     _mmgen(["train", *words, *extra])
 
 
-def publish(name: str, out: Path) -> None:
+def publish(name: str, out: Path, weights: Path) -> None:
     """Write weights and card of a run; its metrics come with ``measure``."""
     from mmgen.training import Run
 
     run = Run.load(out)
     about = json.loads((out / "config.json").read_text(encoding="utf-8"))
     manifest = run.manifest
-    known = card(name).get("metrics", {}) if name in available() else {}
+    known = card(name, weights) if name in available(weights) else {}
     fields = {
-        "command": RECIPES[name].command,
+        "command": shlex.join(["mmgen", *manifest["command"][1:]]),
+        "recipe": RECIPES[name].command,
         "data": about["dataset"],
         "task": about["task"],
         "task_config": about["task_config"],
@@ -89,43 +92,42 @@ def publish(name: str, out: Path) -> None:
         "minutes": round(manifest["seconds"] / 60, 2),
         "stopped": manifest["stopped"],
         "device": manifest["device"],
+        "threads": manifest["threads"],
         "seed": manifest["seed"],
         "torch": manifest["torch"],
         "commit": manifest["commit"],
         "date": manifest["updated"],
-        "metrics": known,
+        "metrics": known.get("metrics", {}),
     }
-    path = save(name, run.sampler(), fields)
+    path = save(name, run.sampler(), fields, weights)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
-def measure(name: str, out: Path) -> None:
+def measure(name: str, out: Path, weights: Path, results: Path) -> None:
     """Measure the stored weights; put the figures on the card and into results."""
-    metrics: dict[str, Any] = {}
+    file = weights / f"{name}.safetensors"
+    reports: dict[str, Any] = {}
     for words in RECIPES[name].evaluate:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "report.json"
-            _mmgen(["evaluate", name, *words, "--out", str(path)])
-            metrics[" ".join(words)] = json.loads(path.read_text(encoding="utf-8"))
-    about = {k: v for k, v in card(name).items() if k not in ("init_args", "licence")}
-    fields = {**card(name), "metrics": {k: m["metrics"] for k, m in metrics.items()}}
-    save(name, load(name), fields)
-    results = {
-        **about,
-        "metrics": metrics,
-        "manifest": json.loads((out / "manifest.json").read_text(encoding="utf-8")),
-        "last_row": _last_row(out),
-    }
-    RESULTS.mkdir(exist_ok=True)
-    text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
-    (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
-
-
-def _last_row(out: Path) -> dict[str, float]:
-    from mmgen.training.logs import read_history
-
+            _mmgen(["evaluate", str(file), *words, "--out", str(path)])
+            reports[" ".join(words)] = json.loads(path.read_text(encoding="utf-8"))
+    about = card(name, weights)
+    about["metrics"] = {words: report["metrics"] for words, report in reports.items()}
+    write_json(file.with_suffix(".json"), about)
+    del about["init_args"]  # the vocabulary is long, and stands on the card
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     rows = read_history(out / "metrics.csv", sys.maxsize)
-    return rows[-1] if rows else {}
+    results.mkdir(parents=True, exist_ok=True)
+    write_json(
+        results / f"{name}.json",
+        {
+            **about,
+            "metrics": reports,
+            "manifest": manifest,
+            "last_row": rows[-1] if rows else {},
+        },
+    )
 
 
 def _mmgen(words: list[str]) -> None:
@@ -155,9 +157,9 @@ def main() -> None:
         if given.only in (None, "train"):
             train(given.name, out, extra)
         if given.only in (None, "publish"):
-            publish(given.name, out)
+            publish(given.name, out, given.weights)
         if given.only in (None, "measure"):
-            measure(given.name, out)
+            measure(given.name, out, given.weights, given.results)
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)  # the command said why
 

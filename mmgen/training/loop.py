@@ -320,7 +320,7 @@ class _Loop:
         original = dict(self.task.networks)
         self.history: list[Row] = []
         self.started = time.monotonic()
-        self.began = manifests.now()
+        self.began, self.command = manifests.now(), sys.argv
         self.environment = manifests.environment(self.device)
         stopped = "error"
         with contextlib.ExitStack() as stack:
@@ -518,6 +518,7 @@ class _Loop:
             self.history = read_history(self.folder / "metrics.csv", self.done)
             before = _read_json(self.folder / "manifest.json")
             self.began = before.get("started", self.began)
+            self.command = before.get("command", self.command)
         self._write_manifest("running")
 
     def _describe(self) -> dict[str, Any]:
@@ -597,7 +598,7 @@ class _Loop:
         rows = self.history
         self.manifest = {
             **self.environment,
-            "command": sys.argv,
+            "command": self.command,
             "started": self.began,
             "updated": manifests.now(),
             "stopped": stopped,
