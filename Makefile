@@ -7,7 +7,7 @@ THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MMGEN_SCALE=laptop CUDA_VISIBLE_D
 BIN := .venv/bin
 EXTRAS := data,notebooks,metrics,logging,export,assignments,book,dev
 
-.PHONY: book serve test lint notebooks bench assignments weights clean
+.PHONY: book serve test lint notebooks bench assignments slides weights clean
 
 book: .venv/installed
 	@$(BIN)/python book/tools/vendor.py
@@ -25,6 +25,8 @@ serve:
 	@test -x $(BIN)/uv || $(BIN)/pip install --quiet uv==0.13.9
 	$(BIN)/uv pip install --quiet --python $(BIN)/python \
 	  --constraints constraints.txt --editable ".[$(EXTRAS)]"
+	@# matplotlib looks for fonts once, and would say so in the middle of a notebook
+	@$(BIN)/python -c "import matplotlib.font_manager"
 	@touch $@
 
 lint: .venv/installed
@@ -50,6 +52,9 @@ bench: .venv/installed
 # for teachers: what students and graders get, with a seed that stays with the teacher
 assignments: .venv/installed
 	$(BIN)/python -m mmgen.classroom.build $(if $(SEED),--seed $(SEED))
+
+slides: .venv/installed
+	$(BIN)/python book/tools/slides.py
 
 weights: .venv/installed
 	@test -n "$(NAME)" || { echo "which weights? e.g. make weights NAME=cgan-shapes64"; exit 1; }

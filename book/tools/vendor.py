@@ -29,18 +29,20 @@ MERMAID_ENTRY = "mermaid.esm.min.mjs"
 MERMAID_KINDS = ("flowDiagram", "dagre")
 
 
-def download(folder: Path) -> dict[str, dict[str, bytes]]:
-    """Files of each package by their path inside it."""
-    command = ["pack", "--silent", "--pack-destination", str(folder), *PACKAGES]
+def download(
+    folder: Path, wanted: tuple[str, ...] = PACKAGES
+) -> dict[str, dict[str, bytes]]:
+    """Files of each npm package by their path inside it."""
+    command = ["pack", "--silent", "--pack-destination", str(folder), *wanted]
     code = npm(command, stdout=DEVNULL)
     if code:
         sys.exit(
-            "npm could not fetch what the pages load (mathjax, mermaid, the widget "
-            "manager). Check the connection to the npm registry and run the command "
-            "again; once fetched, building and reading the book need no network."
+            f"npm could not fetch {', '.join(wanted)}. Check the connection to the npm "
+            "registry and run the command again; once fetched, building and reading "
+            "the book need no network."
         )
     packages = {}
-    for package in PACKAGES:
+    for package in wanted:
         name, version = package.removeprefix("@").rsplit("@", 1)
         archive = folder / f"{name.replace('/', '-')}-{version}.tgz"
         with tarfile.open(archive) as tar:
