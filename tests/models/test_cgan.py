@@ -34,8 +34,10 @@ from mmgen.models.cgan import (
     minimax_discriminator_loss,
     minimax_generator_loss,
     minimax_value,
+    near_misses,
     non_saturating_generator_loss,
     optimal_discriminator,
+    pair_matching_loss,
     read_attributes,
     value_at_optimum,
     wrong_pairs,
@@ -208,6 +210,43 @@ def test_wrong_pairs_never_say_the_same() -> None:
         for j in range(5):
             assert wrong[i, j].item() == (class_ids[i].item() != j)
     assert not wrong_pairs(class_ids, class_ids).diagonal().any()
+
+
+def test_pair_matching_loss_by_hand() -> None:
+    s = logits(3, 4)
+    # pictures 0 and 1 show the same, so that each caption suits both
+    loss = pair_matching_loss(s, torch.tensor([7, 7, 8]), torch.tensor([7, 7, 8, 9]))
+    e = s.exp()
+    pictures = [
+        e[0, 0] / (e[0, 0] + e[0, 2] + e[0, 3]),
+        e[1, 1] / (e[1, 1] + e[1, 2] + e[1, 3]),
+        e[2, 2] / e[2].sum(),
+    ]
+    captions = [
+        e[0, 0] / (e[0, 0] + e[2, 0]),
+        e[1, 1] / (e[1, 1] + e[2, 1]),
+        e[2, 2] / e[:, 2].sum(),
+    ]
+    expected = -(
+        torch.stack(pictures).log().mean() + torch.stack(captions).log().mean()
+    )
+    torch.testing.assert_close(loss, expected)
+
+
+def test_near_misses_differ_in_one_attribute() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sizes = (2, 3, 5)
+    rows = torch.stack(
+        [torch.randint(-1, size, (400,), generator=generator) for size in sizes], dim=1
+    )
+    missed = near_misses(rows, sizes, torch.rand(400, 2, generator=generator))
+    differs = missed != rows
+    assert ((missed >= -1) & (missed < torch.tensor(sizes))).all()
+    assert not differs[rows < 0].any()
+    assert differs.sum(dim=1).max() == 1
+    # a third of the draws each; those that meet a -1 (1 of 3, 4, 6 values) stay
+    assert differs.sum(dim=1).float().mean() == pytest.approx(0.75, abs=0.07)
+    assert len({tuple(p) for p in missed[(rows == rows[0]).all(dim=1)].tolist()}) > 1
 
 
 def test_attribute_encoder_adds_vectors() -> None:
