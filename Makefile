@@ -13,7 +13,7 @@ book: .venv/installed
 	@$(BIN)/python book/tools/vendor.py
 	@$(BIN)/jupyter-book build -W -n --keep-going --quiet .
 	@echo
-	@echo "The book is built. To read it:  make serve   (or open _build/html/index.html)"
+	@echo "The book is built. To read it: make serve"
 
 serve:
 	@$(BIN)/python book/tools/serve.py --port $(PORT)
@@ -46,7 +46,7 @@ notebooks: .venv/installed
 	$(BIN)/python book/tools/execute.py
 
 bench: .venv/installed
-	@set -e; for file in benchmarks/[a-z]*.py; do \
+	@set -e; for file in $$(grep -l __main__ benchmarks/*.py); do \
 	  echo; echo "== $$file"; $(BIN)/python -m benchmarks.$$(basename $$file .py); done
 
 # for teachers: what students and graders get, with a seed that stays with the teacher

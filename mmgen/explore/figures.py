@@ -50,6 +50,7 @@ _CHINESE_FONTS = (
     "SimHei",
     "Arial Unicode MS",
 )
+_CHINESE = re.compile(r"[\u2e80-\uffef]")  # its letters and punctuation
 _DOTS_PER_INCH = 120
 
 
@@ -124,12 +125,18 @@ def _new_figure(width: float, height: float, layout: str) -> Figure:
 
 
 def _set_fonts(figure: Figure) -> None:
-    """Give all text the book's fonts and ink, whenever it was added."""
+    """Give all text the book's fonts and ink, whenever it was added.
+
+    Where no Chinese font is installed, a box stands for each character: a figure
+    without its letters is better than a page of warnings about them.
+    """
     from matplotlib.text import Text
 
     fonts = _fonts()
     for text in figure.findobj(Text):
         text.set_fontfamily(fonts)
+        if len(fonts) == 1:
+            text.set_text(_CHINESE.sub("\u25a1", text.get_text()))
         if text.get_color() == "black":
             text.set_color(INK)
 

@@ -73,6 +73,14 @@ def test_grid_takes_pictures_and_arrays_too():
     assert (pixels == [255, 0, 0]).all(axis=-1).mean() > 0.5
 
 
+def test_without_a_chinese_font_boxes_stand_for_the_letters(monkeypatch, recwarn):
+    monkeypatch.setattr(explore.figures, "_CHINESE_FONTS", ())
+    figure = explore.image_grid(torch.zeros(1, 3, 8, 8), ["红色 star"])
+    _drawn(figure)
+    assert figure.texts[0].get_text() == "\u25a1\u25a1 star"
+    assert [str(w.message) for w in recwarn if "Glyph" in str(w.message)] == []
+
+
 def test_long_captions_wrap_inside_the_figure():
     caption = "a large red star left of a small blue circle on a grey background"
     figure = explore.image_grid(torch.zeros(2, 3, 8, 8), [caption, "圆形" * 20])
