@@ -581,6 +581,8 @@ class DAMSMConfig:
     """channels of the image encoder's first layer"""
     grid: int = 8
     """regions across and down"""
+    patch: int = 2
+    """step of the image encoder's first layer; 4 saves two thirds of its time"""
     pooling: str = "last"
     """sentence feature: last states (AttnGAN) or mean of the words"""
     dropout: float = 0.2
@@ -891,7 +893,11 @@ def _encoders(
         config.dropout,
     )
     image_encoder = ImageEncoder.small(
-        config.image_size, config.feature_dim, config.width, config.grid
+        config.image_size,
+        config.feature_dim,
+        config.width,
+        config.grid,
+        config.patch,
     )
     return text_encoder, image_encoder
 
