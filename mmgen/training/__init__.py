@@ -1,7 +1,16 @@
 """One loop for every method: `fit` trains, `Run.resume` goes on.
 
 Lightning Fabric brings devices, precision and processes; it is imported only when a run
-begins.
+begins. What is learned depends on the seed and the batch size, not on how the batch is
+divided: noise is drawn by sample, gradients are averaged over processes and parts. Three
+things still differ:
+
+- **Batch normalisation** takes its statistics from the samples that pass through at
+  once: those of one process and one part. More processes or parts therefore train
+  another network; the running statistics that are kept are those of the first process.
+- **Losses over pairs of a batch** see the samples of all processes, where the task
+  gathers them, but only those of one part.
+- **Dropout** draws from each process's own generator.
 """
 
 from mmgen.training.config import TrainingConfig, scale
