@@ -2,8 +2,8 @@
 
 Lightning Fabric brings devices, precision and processes; it is imported only when a run
 begins. What is learned depends on the seed and the batch size, not on how the batch is
-divided: noise is drawn by sample, gradients are averaged over processes and parts. Three
-things still differ:
+divided: noise is drawn by sample, gradients are averaged over processes and parts.
+Three things still differ:
 
 - **Batch normalisation** takes its statistics from the samples that pass through at
   once: those of one process and one part. More processes or parts therefore train
