@@ -61,6 +61,7 @@ class CGANConfig:
     max_width: int = 128  # and no wider than this
     depth: int = 0  # residual convolutions at every resolution
     matching_weight: float = 1.0  # of picking the caption among the batch's
+    labels: bool = False  # sentences: compare pictures with the set's labels as well
     augment: bool = False  # shift and cover what the discriminator sees (small data)
     generator_rate: float = 4e-4  # Adam's learning rate
     discriminator_rate: float = 6e-4  # of the discriminator, which leads
@@ -79,6 +80,11 @@ class CGANConfig:
             raise ValueError(
                 f"objective must be one of {', '.join(map(repr, OBJECTIVES))}; got "
                 f"{self.objective!r}."
+            )
+        if self.labels and self.condition == "attributes":
+            raise ValueError(
+                'labels=True adds labels to sentences; with condition="attributes" the '
+                "labels are the condition already. Leave one of them out."
             )
 
     def channels(self, resolution: int) -> int:
@@ -469,6 +475,25 @@ class ProjectionDiscriminator(nn.Module):
 LABELLED = ("shapes", "emoji")  # data sets whose pictures come with attributes
 
 
+class _Captions(NamedTuple):
+    """Conditions that pictures are compared with, and a number for what each says."""
+
+    conditions: Tensor  # (N, C)
+    ids: Tensor  # (N,)
+
+
+def _detached(groups: list[_Captions]) -> list[_Captions]:
+    return [_Captions(conditions.detach(), ids) for conditions, ids in groups]
+
+
+def _label_ids(attributes: Tensor, sizes: Sequence[int]) -> Tensor:
+    """A number for each row of attributes (B, A), equal where the rows are equal."""
+    ids = torch.zeros_like(attributes[:, 0])
+    for column, size in enumerate(sizes):
+        ids = ids * (size + 1) + attributes[:, column] + 1
+    return ids
+
+
 class CGANTask:
     """What the training loop needs to know: networks, optimisers, losses.
 
@@ -498,8 +523,11 @@ class CGANTask:
             "generator": Generator(config),
             "discriminator": ProjectionDiscriminator(config),
         }
-        # the discriminator's phase: pictures, all captions, what those ask for
-        self._shown: tuple[Tensor, Tensor, Tensor] | None = None
+        if config.labels:
+            sizes = [len(values) for values in self.attributes.values()]
+            self.networks["labels"] = AttributeEncoder(sizes, config.condition_dim)
+        # what the discriminator's phase has drawn, and compared it with
+        self._shown: tuple[Tensor, list[_Captions]] | None = None
 
     @staticmethod
     def defaults(scale: str, dataset_name: str) -> tuple[CGANConfig, dict, dict]:
@@ -527,7 +555,7 @@ class CGANTask:
             small = CGANConfig(noise_dim=8, condition_dim=16, width=4, max_width=16)
             return replace(small, augment=augment), {"steps": 4, "batch_size": 8}, data
         if scale == "laptop":
-            short = {"steps": 350, "batch_size": 48, "ema_decay": 0.99}
+            short = {"steps": 400, "batch_size": 48, "ema_decay": 0.99}
             config = CGANConfig(
                 # labels are learned in a minute and a half, sentences in half an hour
                 condition="attributes" if dataset_name in LABELLED else "sentence",
@@ -544,6 +572,7 @@ class CGANTask:
             condition_dim=256,
             max_width=256,
             depth=1,
+            labels=dataset_name in LABELLED,
             augment=augment,
             generator_rate=2e-4,
         )
@@ -561,13 +590,14 @@ class CGANTask:
         """A task for a data set, which also sets the size of the pictures.
 
         Raises:
-            ValueError: attributes as the condition, where the data set has none.
+            ValueError: attributes wanted, where the data set has none.
         """
         config = replace(config, image_size=dataset.image_size)
-        if config.condition == "attributes" and not dataset.attributes:
+        wanted = config.labels or config.condition == "attributes"
+        if wanted and not dataset.attributes:
             raise ValueError(
-                f'condition="attributes" needs a data set with attributes; '
-                f'{dataset.name!r} has none. Use condition="sentence".'
+                f'condition="attributes" and labels=True need a data set with '
+                f'attributes; {dataset.name!r} has none. Use condition="sentence".'
             )
         return cls(config, dataset.vocabulary, dataset.attributes, dataset.max_tokens)
 
@@ -577,10 +607,12 @@ class CGANTask:
         rates = {
             "discriminator": self.config.discriminator_rate,
             "encoder": self.config.encoder_rate,
+            "labels": self.config.encoder_rate,
         }
         judging = [
             {"params": list(self.networks[name].parameters()), "lr": rate}
             for name, rate in rates.items()
+            if name in self.networks
         ]
         # beta1 = 0.5: a long memory of gradients that an opponent has since answered
         # makes both players overshoot (Radford et al. 2016)
@@ -611,27 +643,22 @@ class CGANTask:
     def _discriminator_step(self, batch: Batch, step: Any) -> dict[str, Tensor]:
         condition = self._encode(batch)
         fakes = self._generate(condition.detach(), step)
-        # captions of all processes, as in one big batch; our own begin at `first`
-        captions, asked = step.gather(condition), step.gather(self._asked(batch))
-        if self.config.condition == "attributes":
-            # where captions are labels, wrong ones can be made as hard as they get
-            near = self._near_misses(batch, step)
-            captions = torch.cat([captions, step.gather(self._encode(near))])
-            asked = torch.cat([asked, step.gather(self._asked(near))])
+        groups = self._captions(batch, condition, step)
         # with accumulation other microbatches come in between: drawn again then
-        self._shown = None if step.accumulating else (fakes, captions.detach(), asked)
+        self._shown = None if step.accumulating else (fakes, _detached(groups))
 
         reals = self._augmented(batch.images, step)
         fakes = self._augmented(fakes.detach(), step).to(reals.dtype)
         # real and generated pictures together, every one with every caption
-        logits = self.networks["discriminator"](torch.cat([reals, fakes]), captions)
-        of_reals, of_fakes = logits.split(len(batch))  # (B, N) each
+        scores = self._score(torch.cat([reals, fakes]), groups)
+        of_reals, of_fakes = scores[0].split(len(batch))  # (B, N) each
         first = step.rank * len(batch)
         real, fake = of_reals.diagonal(first), of_fakes.diagonal(first)
-        wrong = wrong_pairs(self._asked(batch), asked)  # (B, N)
+        asked = groups[0].ids
+        wrong = wrong_pairs(asked[first : first + len(batch)], asked)  # (B, N)
         objective = OBJECTIVES[self.config.objective].discriminator
         adversarial = objective(real, fake, of_reals, wrong)
-        matching = self._matching(of_reals, asked, step)
+        matching = self._matching([part[: len(batch)] for part in scores], groups, step)
         return {
             "loss": adversarial + self.config.matching_weight * matching,
             "adversarial": adversarial,
@@ -643,29 +670,59 @@ class CGANTask:
     def _generator_step(self, batch: Batch, step: Any) -> dict[str, Tensor]:
         if self._shown is None:
             condition = self._encode(batch).detach()
-            fakes, captions = self._generate(condition, step), step.gather(condition)
-            asked = step.gather(self._asked(batch))
+            fakes = self._generate(condition, step)
+            groups = _detached(self._captions(batch, condition, step))
         else:
-            (fakes, captions, asked), self._shown = self._shown, None
-        logits = self.networks["discriminator"](self._augmented(fakes, step), captions)
-        fake = logits.diagonal(step.rank * len(batch))
+            (fakes, groups), self._shown = self._shown, None
+        scores = self._score(self._augmented(fakes, step), groups)
+        fake = scores[0].diagonal(step.rank * len(batch))
         adversarial = OBJECTIVES[self.config.objective].generator(fake)
-        matching = self._matching(logits, asked, step)
+        matching = self._matching(scores, groups, step)
         return {
             "loss": adversarial + self.config.matching_weight * matching,
             "adversarial": adversarial,
             "matching": matching,
         }
 
-    def _near_misses(self, batch: Batch, step: Any) -> Batch:
-        assert batch.attributes is not None
-        sizes = [len(values) for values in self.attributes.values()]
-        draws = step.rand(len(batch), 2)
-        return replace(batch, attributes=near_misses(batch.attributes, sizes, draws))
+    def _captions(self, batch: Batch, condition: Tensor, step: Any) -> list[_Captions]:
+        """What pictures are compared with: the captions first, then labels if wanted.
 
-    def _matching(self, logits: Tensor, asked: Tensor, step: Any) -> Tensor:
-        everyone = step.gather(logits)
-        return pair_matching_loss(everyone, asked[: len(everyone)], asked)
+        Those of all processes, as in one big batch. Where there are labels, wrong ones
+        can be made as hard as they get, and follow the right ones.
+        """
+        groups = []
+        if self.config.condition == "sentence":
+            groups.append(
+                _Captions(step.gather(condition), step.gather(batch.class_ids))
+            )
+            if not self.config.labels:
+                return groups
+        assert batch.attributes is not None  # build() has made sure
+        sizes = [len(values) for values in self.attributes.values()]
+        near = near_misses(batch.attributes, sizes, step.rand(len(batch), 2))
+        encoder = self.networks["labels" if self.config.labels else "encoder"]
+        right = encoder(batch.attributes) if self.config.labels else condition
+        conditions = [step.gather(right), step.gather(encoder(near))]
+        ids = [
+            step.gather(_label_ids(rows, sizes)) for rows in (batch.attributes, near)
+        ]
+        groups.append(_Captions(torch.cat(conditions), torch.cat(ids)))
+        return groups
+
+    def _score(self, images: Tensor, groups: list[_Captions]) -> Sequence[Tensor]:
+        """Logits of pictures with the captions of each group, (B, N) each."""
+        conditions = torch.cat([group.conditions for group in groups])
+        logits = self.networks["discriminator"](images, conditions)
+        return logits.split([len(group.ids) for group in groups], dim=1)
+
+    def _matching(
+        self, scores: Sequence[Tensor], groups: list[_Captions], step: Any
+    ) -> Tensor:
+        losses = []
+        for score, (_, ids) in zip(scores, groups, strict=True):
+            everyone = step.gather(score)
+            losses.append(pair_matching_loss(everyone, ids[: len(everyone)], ids))
+        return torch.stack(losses).sum()
 
     def sampler(self, networks: dict[str, nn.Module]) -> CGANSampler:
         """A sampler with the weights of ``networks`` ("encoder", "generator")."""
@@ -682,16 +739,6 @@ class CGANTask:
         if self.config.condition == "attributes":
             return self.networks["encoder"](batch.attributes)
         return self.networks["encoder"](batch.tokens, batch.lengths)[1]
-
-    def _asked(self, batch: Batch) -> Tensor:
-        """A number for what the condition says, shape (B,): equal where it is equal."""
-        if self.config.condition == "sentence":
-            return batch.class_ids
-        assert batch.attributes is not None
-        number = torch.zeros_like(batch.class_ids)
-        for column, values in enumerate(self.attributes.values()):
-            number = number * (len(values) + 1) + batch.attributes[:, column] + 1
-        return number
 
     def _generate(self, condition: Tensor, step: Any) -> Tensor:
         noise = step.randn(len(condition), self.config.noise_dim)

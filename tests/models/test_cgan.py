@@ -29,6 +29,7 @@ from mmgen.models.cgan import (
     CGANTask,
     Generator,
     ProjectionDiscriminator,
+    _label_ids,
     hinge_discriminator_loss,
     hinge_generator_loss,
     minimax_discriminator_loss,
@@ -383,17 +384,21 @@ def shapes_batch(vocabulary: Vocabulary, size: int = 6) -> Batch:
     )
 
 
-@pytest.mark.parametrize("condition", ["sentence", "attributes"])
+@pytest.mark.parametrize("condition", ["sentence", "sentence+labels", "attributes"])
 @pytest.mark.parametrize("accumulating", [False, True])
 @pytest.mark.parametrize("augment", [False, True])
 def test_each_phase_reaches_its_own_networks(
     vocabulary: Vocabulary, condition: str, accumulating: bool, augment: bool
 ) -> None:
     torch.manual_seed(0)
-    config = replace(TINY, condition=condition, augment=augment)
+    condition, labels, _ = condition.partition("+labels")
+    config = replace(TINY, condition=condition, labels=bool(labels), augment=augment)
     task = CGANTask(config, vocabulary, ATTRIBUTES, max_tokens=4)
     batch, optimizers = shapes_batch(vocabulary), task.optimizers()
-    owners = {"generator": {"generator"}, "discriminator": {"discriminator", "encoder"}}
+    owners = {
+        "generator": {"generator"},
+        "discriminator": {"discriminator", "encoder", "labels"},
+    }
     trained: set[int] = set()
     for phase in task.phases:
         # as the loop does: what no later phase trains needs no gradient any more
@@ -450,16 +455,10 @@ def test_discriminator_loss_by_hand(vocabulary: Vocabulary) -> None:
     torch.testing.assert_close(got, -(real + (wrong + fake) / 2) + 0.7 * matching)
 
 
-def test_attributes_decide_what_is_wrong(vocabulary: Vocabulary) -> None:
-    config = replace(TINY, condition="attributes")
-    task = CGANTask(config, vocabulary, ATTRIBUTES, max_tokens=4)
-    batch = shapes_batch(vocabulary)
-    rows = torch.tensor(
-        [[0, 1, -1], [0, 1, -1], [0, 1, 0], [-1, 3, 1], [1, 1, -1], [0, 0, 1]]
-    )
-    asked = task._asked(replace(batch, attributes=rows))
-    assert asked[0] == asked[1]
-    assert asked[1:].unique().numel() == 5
+def test_label_ids_are_equal_exactly_where_labels_are() -> None:
+    grid = torch.cartesian_prod(*(torch.arange(-1, size) for size in (2, 4, 3)))
+    ids = _label_ids(grid, (2, 4, 3))
+    assert ids.unique().numel() == len(grid)
 
 
 # ------------------------------------------------------------------- sampler
@@ -569,6 +568,7 @@ def test_words_that_are_no_attribute_are_named() -> None:
         ({"image_size": 48}, "32, 64 or 128; got 48"),
         ({"condition": "class"}, "got 'class'"),
         ({"objective": "wasserstein"}, "'hinge'; got 'wasserstein'"),
+        ({"condition": "attributes", "labels": True}, "Leave one of them out"),
     ],
 )
 def test_config_names_what_is_wrong(changes: dict, message: str) -> None:
