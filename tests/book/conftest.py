@@ -6,14 +6,11 @@ import importlib.util
 import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from built_book import BUILT, ROOT
+from playwright.sync_api import Browser, sync_playwright
 
-ROOT = Path(__file__).resolve().parents[2]
-BUILT = ROOT / "_build" / "html"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -23,27 +20,6 @@ FLAGS = [
     "--disable-quic",
     "--no-first-run",
 ]
-
-
-def pages() -> list[str]:
-    """Addresses of all pages below the book's root."""
-    found = sorted(
-        path.relative_to(BUILT).as_posix()
-        for folder in ("book", "notebooks")
-        for path in (BUILT / folder).rglob("*.html")
-    )
-    return found or ["book/index.html"]  # which fails where nothing was built
-
-
-@dataclass
-class Visit:
-    """A page after it has settled, and what happened on the way."""
-
-    page: Page
-    requests: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    messages: list[str] = field(default_factory=list)
-    received: int = 0  # bytes over the wire, as compressed
 
 
 @pytest.fixture(scope="session")
@@ -71,41 +47,3 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield chromium
         chromium.close()
-
-
-def visit(
-    browser: Browser, address: str, path: str, *, theme: str, width: int
-) -> Iterator[Visit]:
-    """Open a page and wait until its equations and widgets are drawn."""
-    context = browser.new_context(
-        viewport={"width": width, "height": 900},
-        color_scheme="dark" if theme == "dark" else "light",
-    )
-    page = context.new_page()
-    seen = Visit(page)
-    page.on("request", lambda request: seen.requests.append(request.url))
-    page.on("requestfailed", lambda request: seen.failures.append(request.url))
-    page.on(
-        "response",
-        lambda r: seen.failures.append(f"{r.status} {r.url}") if r.status > 399 else 0,
-    )
-    page.on("pageerror", lambda error: seen.messages.append(str(error)))
-    page.on(
-        "console",
-        lambda m: seen.messages.append(m.text) if m.type == "error" else None,
-    )
-
-    def count(request: object) -> None:
-        if not request.url.startswith(("data:", "blob:")):  # type: ignore[attr-defined]
-            seen.received += request.sizes()["responseBodySize"]  # type: ignore[attr-defined]
-
-    page.on("requestfinished", count)
-    page.goto(address + path, wait_until="networkidle")
-    page.evaluate("() => window.MathJax?.startup?.promise")
-    if page.locator("pre.mermaid").count():
-        page.wait_for_selector("pre.mermaid svg")
-    views = "script[type='application/vnd.jupyter.widget-view+json']"
-    if page.locator(views).count():
-        page.wait_for_selector(".mmgen-explorer .noUi-handle")
-    yield seen
-    context.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
-from conftest import BUILT, pages
+from built_book import BUILT, pages
 
 pytestmark = pytest.mark.book
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import BUILT, Visit, pages, visit
+from built_book import BUILT, Visit, pages, visit
 
 pytestmark = pytest.mark.book
 
