@@ -27,6 +27,7 @@ DATASETS: dict[str, str] = {
     "emoji": "mmgen.data.emoji:EmojiDataset",
     "cub": "mmgen.data.cub:CUBDataset",
     "coco": "mmgen.data.coco:COCODataset",
+    "shards": "mmgen.data.shards:ShardedDataset",  # any of these, packed
 }
 
 

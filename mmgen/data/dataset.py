@@ -17,12 +17,33 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmgen.data.batch import Batch
 from mmgen.data.vocabulary import Vocabulary
+from mmgen.data.workers import handed_over
 
 
 def epoch_order(length: int, seed: int, epoch: int) -> Tensor:
     """The order of an epoch: a permutation of ``length`` set by seed and epoch."""
     generator = torch.Generator().manual_seed(hash((seed, epoch)) & (2**63 - 1))
     return torch.randperm(length, generator=generator)
+
+
+def check_batch_size(
+    dataset: CaptionedDataset, batch_size: int, world_size: int
+) -> None:
+    """Refuse a batch that the data set or the processes cannot fill.
+
+    Raises:
+        ValueError: ``batch_size`` and what it would have to be.
+    """
+    if batch_size % world_size:
+        raise ValueError(
+            f"batch_size must be a multiple of the {world_size} processes; got "
+            f"{batch_size}."
+        )
+    if not 0 < batch_size <= len(dataset):
+        raise ValueError(
+            f"batch_size must lie in 1..{len(dataset)}, the samples of {dataset.name} "
+            f"({dataset.split}); got {batch_size}."
+        )
 
 
 class CaptionedDataset(ABC):
@@ -96,17 +117,9 @@ class CaptionedDataset(ABC):
 
         Raises:
             ValueError: a batch that the data set or the processes cannot fill.
+            WorkerError: a worker that died.
         """
-        if batch_size % world_size:
-            raise ValueError(
-                f"batch_size must be a multiple of the {world_size} processes; got "
-                f"{batch_size}."
-            )
-        if not 0 < batch_size <= len(self):
-            raise ValueError(
-                f"batch_size must lie in 1..{len(self)}, the samples of {self.name} "
-                f"({self.split}); got {batch_size}."
-            )
+        check_batch_size(self, batch_size, world_size)
         steps = _Steps(len(self), batch_size, seed, start_step, rank, world_size)
         if workers == 0:
             for rows, epoch in steps:
@@ -118,7 +131,7 @@ class CaptionedDataset(ABC):
             num_workers=workers,
             persistent_workers=False,
         )
-        for prepared in loader:
+        for (prepared,) in handed_over(loader, start_step):
             yield self.finish(prepared, device)
 
 

@@ -41,7 +41,7 @@ SPLITS = ("train", "test")
 # Streams of random numbers of one sample: so that asking for more of one kind later
 # changes none of the others.
 GEOMETRY, CAPTION, WORDS = 0, 1, 2
-_GIVE_UP = 16  # undecodable pictures in a row
+GIVE_UP = 16  # undecodable pictures in a row
 
 
 class UndecodableError(Exception):
@@ -138,6 +138,14 @@ def some_words(tokens: np.ndarray, most: int, index: int, epoch: int) -> np.ndar
     return tokens[np.sort(np.argsort(chance, kind="stable")[:most])]
 
 
+def padded(rows: Sequence[np.ndarray], width: int) -> tuple[Tensor, Tensor]:
+    """Captions of (B,) lengths as tokens, (B, width) int64, and the lengths."""
+    tokens = torch.zeros(len(rows), width, dtype=torch.int64)
+    for i, row in enumerate(rows):
+        tokens[i, : len(row)] = torch.from_numpy(row)
+    return tokens, torch.tensor([len(row) for row in rows], dtype=torch.int64)
+
+
 @dataclass
 class Prepared:
     """Samples on the CPU, as they travel from a worker process."""
@@ -149,6 +157,7 @@ class Prepared:
     attributes: Tensor | None  # (B, A) int64
     indices: Tensor  # (B,) int64
     captions: list[str]
+    # what was met on the way, for the process that trains to say
     skipped: list[tuple[str, str]]  # picture and what is wrong with it
 
 
@@ -174,6 +183,18 @@ def to_batch(prepared: Prepared, device: torch.device | str) -> Batch:
         attributes=None if attributes is None else sent(attributes),
         indices=sent(prepared.indices),
     )
+
+
+def name_skipped(prepared: Prepared, known: dict[str, str], dataset: str) -> None:
+    """Warn of each picture that did not decode, once, and note it in ``known``."""
+    for picture, reason in prepared.skipped:
+        if picture not in known:
+            known[picture] = reason
+            warnings.warn(
+                f"{picture} does not decode ({reason}); another picture of {dataset} "
+                f"takes its place.",
+                stacklevel=3,
+            )
 
 
 class Photographs(CaptionedDataset):
@@ -285,35 +306,23 @@ class Photographs(CaptionedDataset):
             image, at = self._image(index, epoch, skipped)
             images.append(image)
             shown.append(at)
-        tokens = torch.zeros(len(shown), self.max_tokens, dtype=torch.int64)
-        lengths, captions = [], []
-        for row, index in enumerate(shown):
-            words, text = self._caption(index, epoch)
-            tokens[row, : len(words)] = torch.from_numpy(words)
-            lengths.append(len(words))
-            captions.append(text)
+        drawn = [self._caption(index, epoch) for index in shown]
+        tokens, lengths = padded([words for words, _ in drawn], self.max_tokens)
         table = self._attribute_table
         return Prepared(
             images=torch.stack(images),
             tokens=tokens,
-            lengths=torch.tensor(lengths),
+            lengths=lengths,
             class_ids=torch.from_numpy(self.class_ids[shown]),
             attributes=None if table is None else torch.from_numpy(table[shown]),
             indices=torch.tensor(shown),
-            captions=captions,
+            captions=[text for _, text in drawn],
             skipped=skipped,
         )
 
     def finish(self, prepared: Prepared, device: torch.device | str) -> Batch:
         """The batch on ``device``; pictures that did not decode are named here."""
-        for picture, reason in prepared.skipped:
-            if picture not in self.skipped:
-                self.skipped[picture] = reason
-                warnings.warn(
-                    f"{picture} does not decode ({reason}); another picture of "
-                    f"{self.name} takes its place.",
-                    stacklevel=2,
-                )
+        name_skipped(prepared, self.skipped, self.name)
         return to_batch(prepared, device)
 
     def original_tokens(
@@ -350,7 +359,7 @@ class Photographs(CaptionedDataset):
         self, index: int, epoch: int, skipped: list[tuple[str, str]]
     ) -> tuple[Tensor, int]:
         """The crop at ``index``, or of the next picture that decodes, and where."""
-        for step in range(min(_GIVE_UP, len(self))):
+        for step in range(min(GIVE_UP, len(self))):
             at = (index + step) % len(self)
             try:
                 picture = decode(self.path(at))
@@ -368,13 +377,13 @@ class Photographs(CaptionedDataset):
         )
 
     def _caption(self, index: int, epoch: int) -> tuple[np.ndarray, str]:
-        rows = self._captions.of_image(index)
+        captions = self.numbered_captions(index)
+        chosen = epoch % len(captions)
         if self.augment:
-            row = rows[int(draws([index], epoch, 1, CAPTION)[0, 0] * len(rows))]
-        else:
-            row = rows[epoch % len(rows)]
-        text = " ".join(self.caption_file.words[i] for i in row)
-        return self._numbers[some_words(row, self.max_tokens, index, epoch)], text
+            chance = draws([index], epoch, 1, CAPTION)[0, 0]
+            chosen = int(chance * len(captions))
+        words, text = captions[chosen]
+        return some_words(words, self.max_tokens, index, epoch), text
 
     def path(self, index: int) -> Path:
         """Where the picture at ``index`` lies."""
@@ -382,10 +391,24 @@ class Photographs(CaptionedDataset):
 
     def captions(self, index: int) -> list[str]:
         """All captions of the picture at ``index``."""
+        return [text for _, text in self.numbered_captions(index)]
+
+    def numbered_captions(self, index: int) -> list[tuple[np.ndarray, str]]:
+        """All captions of the picture at ``index``: tokens, (T,) int64, and text."""
         words = self.caption_file.words
         return [
-            " ".join(words[i] for i in row) for row in self._captions.of_image(index)
+            (self._numbers[row], " ".join(words[i] for i in row))
+            for row in self._captions.of_image(index)
         ]
+
+    def box_of(self, index: int) -> list[float] | None:
+        """Left, top, width, height of what is to be cut out, pixels, where known."""
+        return None if self._boxes is None else self._boxes[index].tolist()
+
+    def attributes_of(self, index: int) -> list[int] | None:
+        """The row of ``Batch.attributes``."""
+        table = self._attribute_table
+        return None if table is None else table[index].tolist()
 
     # ------------------------------------------------------------ reading the folder
 

@@ -1,0 +1,47 @@
+"""What processes that load data hand over, and how it is told that one has died."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+
+class WorkerError(RuntimeError):
+    """A process that loads data has died."""
+
+
+def handed_over(loader: DataLoader, step: int, per_step: int = 1) -> Iterator[list]:
+    """Items of a loader that never ends, ``per_step`` at a time.
+
+    Torch may also raise from a signal handler, wherever this process then happens to
+    be; what it says names the dead process, too.
+
+    Args:
+        loader: with worker processes.
+        step: the first one, to be named if a worker dies.
+        per_step: items of a step.
+
+    Raises:
+        WorkerError: a worker has died: killed, most often because memory ran out.
+        Exception: what a worker raised, with its own message.
+    """
+    stream: Iterator[Any] | None = None
+    while True:
+        try:
+            if stream is None:
+                stream = iter(loader)
+            items = [next(stream) for _ in range(per_step)]
+        except (RuntimeError, EOFError, OSError) as error:
+            if "Caught" in str(error):  # torch's first word on an error in a worker
+                raise
+            # A death shows as torch's RuntimeError, or as a broken connection where the
+            # dead process still had tensors to hand over.
+            raise WorkerError(
+                f"a process that loads data died before step {step} "
+                f"({type(error).__name__}: {error}). Often memory ran out: use fewer "
+                f"workers. Nothing is lost: start_step={step} goes on from here."
+            ) from error
+        yield items
+        step += 1
