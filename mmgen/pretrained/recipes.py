@@ -82,7 +82,9 @@ def publish(name: str, out: Path, weights: Path) -> None:
     manifest = run.manifest
     known = card(name, weights) if name in available(weights) else {}
     fields = {
-        "command": shlex.join(["mmgen", *manifest["command"][1:]]),
+        "command": " && ".join(
+            shlex.join(["mmgen", *words[1:]]) for words in manifest["commands"]
+        ),
         "recipe": RECIPES[name].command,
         "data": about["dataset"],
         "task": about["task"],

@@ -46,12 +46,13 @@ from mmgen.training.step import Step, stream_seed
 from mmgen.training.task import Task, class_path, find_class
 
 # What may change when a run is resumed: how long it runs, where, and what is written
-# down on the way, but nothing that decides what is learned.
+# down on the way, but nothing that decides what is learned. The one exception mends a
+# run: a clip holds back the burst of gradients that threw it off.
 CHANGEABLE = frozenset(
     [
         *("steps", "max_minutes", "accelerator", "devices", "strategy", "workers"),
         *("compile", "deterministic", "checkpoint_every", "log_every", "sample_every"),
-        *("tensorboard", "progress"),
+        *("tensorboard", "progress", "gradient_clip"),
     ]
 )
 GRID = 32  # pictures of a sample grid
@@ -320,7 +321,9 @@ class _Loop:
         original = dict(self.task.networks)
         self.history: list[Row] = []
         self.started = time.monotonic()
-        self.began, self.command = manifests.now(), sys.argv
+        self.began = manifests.now()
+        # the program's name without its folder, which is this machine's alone
+        self.commands = [[Path(sys.argv[0]).name, *sys.argv[1:]]]
         self.environment = manifests.environment(self.device)
         stopped = "error"
         with contextlib.ExitStack() as stack:
@@ -518,7 +521,7 @@ class _Loop:
             self.history = read_history(self.folder / "metrics.csv", self.done)
             before = _read_json(self.folder / "manifest.json")
             self.began = before.get("started", self.began)
-            self.command = before.get("command", self.command)
+            self.commands = [*before.get("commands", []), *self.commands]
         self._write_manifest("running")
 
     def _describe(self) -> dict[str, Any]:
@@ -598,7 +601,7 @@ class _Loop:
         rows = self.history
         self.manifest = {
             **self.environment,
-            "command": self.command,
+            "commands": self.commands,  # the first, and each that went on
             "started": self.began,
             "updated": manifests.now(),
             "stopped": stopped,
