@@ -801,8 +801,10 @@ class DAMSMMatcher(nn.Module):
     def scores(self, images: Tensor, captions: Sequence[str]) -> Tensor:
         """How well every picture suits every caption; more is better.
 
-        The sum of the word-level score R / gamma2 and the sentence-level cosine: about
-        -1 to 2, comparable within a row or a column.
+        The sum of the word-level score R and the sentence-level cosine, each as it was
+        trained: comparable within a row or a column. (On validation data the sum finds
+        more than either; the cosine alone, which R-precision was first defined with, is
+        clearly worse on two objects.)
 
         Args:
             images: (B_images, 3, H, W) in [-1, 1], of the size of the training.
@@ -864,7 +866,7 @@ class DAMSMMatcher(nn.Module):
         word = word_region_scores(
             regions, words, mask, gamma1, gamma2, chunk_size=_MATCHED_AT_ONCE
         )
-        return word / gamma2 + sentence_scores(features, sentence)
+        return word + sentence_scores(features, sentence)
 
     def image_to_text(self, images: Tensor, captions: Sequence[str]) -> Tensor:
         """Captions of each picture from best to worst: (B_images, B_captions)."""
