@@ -26,6 +26,14 @@ def epoch_order(length: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(length, generator=generator)
 
 
+def one_of(argument: str, value: object, known: Sequence[str]) -> None:
+    """Raise a ValueError that names the argument unless ``value`` is known."""
+    if value not in known:
+        raise ValueError(
+            f"{argument} must be one of {', '.join(known)}; got {value!r}."
+        )
+
+
 def check_batch_size(
     dataset: CaptionedDataset, batch_size: int, world_size: int
 ) -> None:

@@ -35,7 +35,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmgen.data.batch import Batch
-from mmgen.data.dataset import CaptionedDataset
+from mmgen.data.dataset import CaptionedDataset, one_of
 from mmgen.data.draws import draws
 from mmgen.data.vocabulary import LANGUAGES, Vocabulary, tokenize
 
@@ -125,10 +125,10 @@ class EmojiDataset(CaptionedDataset):
         split_by: str = "emoji",
         shift: int = 0,
     ) -> None:
-        _one_of("split", split, SPLITS)
-        _one_of("language", language, LANGUAGES)
-        _one_of("subset", subset, SUBSETS)
-        _one_of("split_by", split_by, SPLIT_BY)
+        one_of("split", split, SPLITS)
+        one_of("language", language, LANGUAGES)
+        one_of("subset", subset, SUBSETS)
+        one_of("split_by", split_by, SPLIT_BY)
         if not 8 <= image_size <= 512:
             raise ValueError(f"image_size must lie in 8..512 pixels; got {image_size}.")
         if not 0 <= shift <= image_size // 4:
@@ -245,13 +245,6 @@ class EmojiDataset(CaptionedDataset):
             place = {value: i for i, value in enumerate(values)}
             columns.append([place.get(getattr(item, name), -1) for item in self.items])
         return torch.tensor(columns, dtype=torch.int64).T.contiguous()
-
-
-def _one_of(argument: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ValueError(
-            f"{argument} must be one of {', '.join(map(repr, allowed))}; got {value!r}."
-        )
 
 
 def _belongs(item: Emoji, subset: str) -> bool:

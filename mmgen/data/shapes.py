@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mmgen.data.batch import Batch
-from mmgen.data.dataset import CaptionedDataset
+from mmgen.data.dataset import CaptionedDataset, one_of
 from mmgen.data.draws import draws
 from mmgen.data.shapes_demand import TASKS, Demand, ObjectDemand, facts
 from mmgen.data.shapes_judge import ATTRIBUTES, judge
@@ -39,7 +39,6 @@ from mmgen.data.shapes_world import (
     Object,
     Scene,
     SceneTable,
-    one_of,
     sample_scenes,
 )
 from mmgen.data.vocabulary import LANGUAGES

@@ -14,6 +14,7 @@ from typing import overload
 
 import numpy as np
 
+from mmgen.data.dataset import one_of
 from mmgen.data.draws import draws
 
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross")
@@ -84,12 +85,6 @@ _KIND_WEIGHTS = {
     "binding": 12,
     "mixed": 8,
 }
-
-
-def one_of(name: str, value: object, known: Sequence[str]) -> None:
-    """Raise a ValueError that names the argument unless ``value`` is known."""
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}.")
 
 
 @dataclass(frozen=True)

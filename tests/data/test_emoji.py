@@ -394,10 +394,10 @@ def test_the_cache_carries_credit_and_versions(folder):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"split": "dev"}, "split must be one of 'train', 'validation', 'test'"),
-        ({"language": "fr"}, "language must be one of 'en', 'zh', 'both'; got 'fr'"),
-        ({"subset": "flags"}, "subset must be one of 'all', 'things'"),
-        ({"split_by": "picture"}, "split_by must be one of 'emoji', 'combination'"),
+        ({"split": "dev"}, "split must be one of train, validation, test"),
+        ({"language": "fr"}, "language must be one of en, zh, both; got 'fr'"),
+        ({"subset": "flags"}, "subset must be one of all, things"),
+        ({"split_by": "picture"}, "split_by must be one of emoji, combination"),
         ({"image_size": 4}, "image_size must lie in 8..512 pixels; got 4"),
         ({"shift": 40}, "shift must lie in 0..16 pixels"),
         ({"shift": -1}, "shift must lie in 0..16"),
