@@ -889,8 +889,11 @@ class AttnGANTask:
 
     def _match(self, images: Tensor, batch: Batch, drawn: _Drawn, step: Any) -> Tensor:
         """The matching loss of drawn pictures against the captions of all processes."""
-        if images.shape[-1] != self.matcher_size:
-            images = interpolate(images, self.matcher_size, mode="bilinear")
+        side, wanted = images.shape[-1], self.matcher_size
+        if side > wanted and side % wanted == 0:
+            images = avg_pool2d(images, side // wanted)  # bilinear would skip pixels
+        elif side != wanted:
+            images = interpolate(images, wanted, mode="bilinear")
         regions, features = self.networks["matcher_image"](images)
         losses = damsm_losses(
             step.gather(regions),
