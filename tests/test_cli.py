@@ -204,7 +204,8 @@ class TestEvaluate:
     def test_a_table_and_json(self, weights, tmp_path, capsys):
         out = tmp_path / "report.json"
         words = ["--split", "validation", "--count", "70", "--out", str(out)]
-        assert main(["evaluate", str(weights), *words, "--data-objects", "2"]) == 0
+        words += ["--data-objects", "2", "--data-kinds", "two"]
+        assert main(["evaluate", str(weights), *words]) == 0
         report = json.loads(out.read_text())
         overall = report["metrics"]["semantic_accuracy"]["overall"]
         assert overall["n"] == report["count"] == 70
