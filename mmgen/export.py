@@ -29,7 +29,7 @@ from mmgen.models.multimodal_vae import MultimodalVAESampler
 from mmgen.models.vae import ConditionalVAESampler, VAESampler, reparameterise
 
 TOLERANCE = 1e-4  # between ONNX and PyTorch, on pictures in [-1, 1]
-_EXAMPLES = 3  # samples of the batch that is traced; any number can be drawn later
+_EXAMPLES = 3  # captions that the file is compared on
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Graph:
     """What of a sampler is exported: tensors in, tensors out."""
 
     module: nn.Module  # called with the inputs in their order
-    inputs: dict[str, Tensor]  # examples, a sample a row
+    inputs: dict[str, Tensor]  # examples, a sample a row; the first is traced
     outputs: tuple[str, ...]  # names of what the module gives
 
 
@@ -58,11 +58,12 @@ def graph_of(sampler: Any) -> Graph:
 def export_onnx(model: str | nn.Module, path: str | Path) -> Path:
     """Write a sampler as ONNX, and check that it draws what PyTorch draws.
 
-    The file takes any number of captions: ``tokens`` (B, T) int64 padded with 0 to the
-    model's fixed T, ``lengths`` (B,) int64 and standard normal ``noise`` (B, Z); a
-    model of attributes takes ``attributes`` (B, A) in place of the first two. It gives
+    The file draws one caption at a call: ``tokens`` (1, T) int64 padded with 0 to the
+    model's fixed T, ``lengths`` (1,) int64 and standard normal ``noise`` (1, Z); a
+    model of attributes takes ``attributes`` (1, A) in place of the first two. It gives
     images in [-1, 1], and attention maps where the model attends. Its metadata hold the
-    vocabulary, T and Z as JSON under the key "mmgen".
+    vocabulary, T and Z as JSON under the key "mmgen". (One at a call, because the
+    exporter of PyTorch fixes the batch of an LSTM to that of the example.)
 
     Args:
         model: a name of ``mmgen.pretrained.available()``, or a sampler.
@@ -76,12 +77,13 @@ def export_onnx(model: str | nn.Module, path: str | Path) -> Path:
         RuntimeError: onnxruntime is installed and disagrees by more than 1e-4.
         ImportError: the packages of ``pip install mmgen-book[export]`` are missing.
     """
+    sampler: Any = model
     if isinstance(model, str):
         from mmgen.pretrained import load
 
-        model = load(model)
+        sampler = load(model)
     path = Path(path)
-    sampler = model.to("cpu").eval()
+    sampler = sampler.to("cpu").eval()
     graph = graph_of(sampler)
     try:
         import onnx
@@ -90,14 +92,12 @@ def export_onnx(model: str | nn.Module, path: str | Path) -> Path:
         raise ImportError(
             f"exporting needs {error.name}: pip install mmgen-book[export]"
         ) from error
-    batch = torch.export.Dim("batch", min=1)
     with torch.no_grad():
         program = torch.onnx.export(
             graph.module.eval(),
-            tuple(graph.inputs.values()),
+            tuple(value[:1] for value in graph.inputs.values()),
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
-            dynamic_shapes={"inputs": tuple({0: batch} for _ in graph.inputs)},
             dynamo=True,
             verbose=False,
         )
@@ -121,14 +121,14 @@ def _about(sampler: Any, graph: Graph) -> dict[str, Any]:
 
 
 def _check(path: Path, graph: Graph) -> None:
-    """Compare with PyTorch, on the example and on one sample of it."""
+    """Compare with PyTorch, on captions of several lengths."""
     try:
         import onnxruntime
     except ImportError:
         return
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    for rows in (slice(None), slice(0, 1)):
-        inputs = {name: value[rows] for name, value in graph.inputs.items()}
+    for row in range(_EXAMPLES):
+        inputs = {name: value[row : row + 1] for name, value in graph.inputs.items()}
         with torch.no_grad():
             expected = graph.module(*inputs.values())
         got = session.run(None, {name: v.numpy() for name, v in inputs.items()})
@@ -227,7 +227,8 @@ def _(sampler: ConditionalVAESampler) -> Graph:
             condition = sampler.model.condition(told[0], told[1], None)
         else:
             condition = sampler.model.attributes(told[0])
-        z = reparameterise(*sampler.model.prior(condition), noise)
+        mu, logvar = sampler.model.prior(condition)
+        z = reparameterise(mu, logvar, noise)
         return (sampler.model.decode(z, condition),)
 
     inputs = _condition(sampler) | _noise(sampler.config.latent_dim)

@@ -1,0 +1,129 @@
+"""ONNX files draw what PyTorch draws, caption by caption."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mmgen.data.vocabulary import Vocabulary
+from mmgen.models.attngan import AttnGANConfig, AttnGANSampler
+from mmgen.models.cgan import CGANConfig, CGANSampler
+from mmgen.models.vae import (
+    ConditionalVAEConfig,
+    ConditionalVAESampler,
+    VAEConfig,
+    VAESampler,
+)
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+from mmgen.export import export_onnx, graph_of  # noqa: E402 - after the skips
+
+VOCABULARY = Vocabulary.build(["a red circle left of a blue star", "红色 圆形"], "both")
+ATTRIBUTES = {"shape": ("circle", "star"), "colour": ("red", "blue", "green")}
+
+
+def attngan(**changes: object) -> AttnGANSampler:
+    config = AttnGANConfig.small(
+        sizes=(8, 16),
+        generator_channels=4,
+        residual_blocks=1,
+        noise_dim=5,
+        condition_dim=3,
+        feature_dim=6,
+        **changes,
+    )
+    return AttnGANSampler(config, VOCABULARY, max_tokens=7, embedding_dim=4)
+
+
+def test_attngan_with_its_attention_maps(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sampler = attngan().eval()
+    path = export_onnx(sampler, tmp_path / "attngan.onnx")
+    session = onnxruntime.InferenceSession(path)
+    texts = ["a red star", "blue circle left of a red circle", "红色圆形", "a", "star"]
+    tokens, lengths = VOCABULARY.encode(texts, 7)
+    noise = torch.randn(5, sampler.noise_dim)
+    names = [output.name for output in session.get_outputs()]
+    for i in range(5):
+        inputs = {
+            "tokens": tokens[i : i + 1].numpy(),
+            "lengths": lengths[i : i + 1].numpy(),
+            "noise": noise[i : i + 1].numpy(),
+        }
+        given = dict(zip(names, session.run(None, inputs), strict=True))
+        drawn = sampler.stages(texts[i : i + 1], noise=noise[i : i + 1])
+        for name, ours in (
+            ("image8", drawn.images[0]),
+            ("image16", drawn.images[1]),
+            ("attention8", drawn.attention[0]),
+        ):
+            torch.testing.assert_close(
+                torch.from_numpy(given[name]), ours, rtol=0, atol=1e-4
+            )
+    (entry,) = onnx.load(path).metadata_props
+    about = json.loads(entry.value)
+    assert Vocabulary.from_json(about["vocabulary"]) == VOCABULARY
+    assert about["inputs"] == {"tokens": [7], "lengths": [], "noise": [8]}
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        CGANSampler(
+            CGANConfig(noise_dim=4, condition_dim=8, width=4, max_width=16),
+            VOCABULARY,
+            ATTRIBUTES,
+            7,
+        ),
+        CGANSampler(
+            CGANConfig(
+                condition="attributes",
+                noise_dim=4,
+                condition_dim=8,
+                width=4,
+                max_width=16,
+            ),
+            VOCABULARY,
+            ATTRIBUTES,
+            7,
+        ),
+        VAESampler(VAEConfig(), 16),
+        ConditionalVAESampler(ConditionalVAEConfig(), 16, VOCABULARY, 7, ATTRIBUTES),
+    ],
+    ids=["cgan-sentence", "cgan-attributes", "vae", "cvae"],
+)
+def test_other_samplers(sampler: nn.Module, tmp_path: Path) -> None:
+    # export_onnx compares with PyTorch itself and raises where the two differ
+    path = export_onnx(sampler, tmp_path / "sampler.onnx")
+    assert [o.name for o in onnx.load(path).graph.output] == ["image"]
+
+
+def test_a_file_that_draws_something_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampler = attngan().eval()
+    graph = graph_of(sampler)
+    path = export_onnx(sampler, tmp_path / "good.onnx")
+    with torch.no_grad():
+        sampler.generator.heads[0].weight.mul_(1.1)
+    from mmgen.export import _check
+
+    with pytest.raises(RuntimeError, match="image8 differs from PyTorch's"):
+        _check(path, graph)
+
+
+def test_unknown_samplers_are_told_how(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"Linear cannot be exported.*register"):
+        export_onnx(nn.Linear(2, 2), tmp_path / "x.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="nothing-like-this"):
+            export_onnx("nothing-like-this", tmp_path / "x.onnx")
