@@ -652,14 +652,17 @@ class MultimodalVAETask:
         noise = step.randn(len(batch), subsets, config.latent_dim + config.style_dim)
         tokens = trim(batch.tokens, batch.lengths)
         terms = self.networks["mvae"](batch.images, tokens, batch.lengths, noise)
-        weight = kl_weight(step.index, config.kl_warmup_steps, config.beta)
+        # z is what both senses share and opens at once; w waits until z has been used.
+        style_weight = kl_weight(
+            step.index, config.kl_warmup_steps, config.beta, config.kl_start
+        )
         costs, logged = [], {}
         for seen, (kl, image, style_kl, caption) in terms.items():
-            cost = weight * kl
+            cost = config.beta * kl
             if image is not None:
                 cost = cost - image
             if style_kl is not None:
-                cost = cost + weight * style_kl
+                cost = cost + style_weight * style_kl
             if caption is not None:
                 cost = cost - config.caption_weight * caption
             costs.append(cost.mean())

@@ -200,14 +200,26 @@ def iwae_bound(log_weights: Tensor) -> Tensor:
     return torch.logsumexp(log_weights, dim=0) - math.log(len(log_weights))
 
 
-def kl_weight(index: int, warmup_steps: int, beta: float = 1.0) -> float:
-    """Weight of the KL term at step ``index``: a line from 0 to ``beta``, then flat.
+def kl_weight(
+    index: int, warmup_steps: int, beta: float = 1.0, start: float = 0.0
+) -> float:
+    """Weight of the KL term at step ``index``: from ``start * beta`` to ``beta``.
 
-    A decoder that has learned nothing has no use for z, and a KL at full weight then
-    closes the channel before anything was sent through it (Bowman et al., *Generating
-    Sentences from a Continuous Space*, 2016; beta: Higgins et al. 2017).
+    From 0 it rises in a line: a decoder that has learned nothing has no use for z, and
+    a KL at full weight then closes the channel before anything was sent through it
+    (Bowman et al., *Generating Sentences from a Continuous Space*, 2016; beta: Higgins
+    et al. 2017). From far above 1 it falls, by the same factor every step: codes are
+    unaffordable until the decoder has got what a condition can tell, and then carry
+    only the rest.
+
+    Args:
+        index: step, from 0.
+        warmup_steps: steps until the weight is beta, and stays.
+        beta: the final weight.
+        start: the first weight, as a multiple of beta; at least 0.
     """
-    return beta * min(1.0, (index + 1) / (warmup_steps + 1))
+    progress = min(1.0, (index + 1) / (warmup_steps + 1))
+    return beta * (start ** (1 - progress) if start > 0 else progress)
 
 
 def free_bits(kl_terms: Tensor, nats: float) -> Tensor:
@@ -474,7 +486,7 @@ class PictureDecoder(nn.Module):
             nn.Linear(code_dim, hidden_dim),
             nn.SiLU(),
             nn.Linear(hidden_dim, hidden_dim),
-            nn.SiLU(),
+            nn.LayerNorm(hidden_dim),  # or fresh blocks would hardly hear the code
         )
         self.spread = nn.Linear(hidden_dim, 16 * widths[0])
         self.blocks = nn.ModuleList(
@@ -504,13 +516,13 @@ class GaussianHead(nn.Module):
 
     def __init__(self, feature_dim: int, latent_dim: int, hidden_dim: int = 0) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
+        # Features of fresh networks are faint; as they are, means would drown in noise.
+        layers: list[nn.Module] = [nn.LayerNorm(feature_dim)]
         if hidden_dim:
-            layers = [nn.Linear(feature_dim, hidden_dim), nn.SiLU()]
+            layers += [nn.Linear(feature_dim, hidden_dim), nn.SiLU()]
         last = nn.Linear(hidden_dim or feature_dim, 2 * latent_dim)
-        # Begin with σ = 0.2: under more noise a code says nothing for long, and under
-        # much less its KL is large before it has said anything.
-        nn.init.constant_(last.bias[latent_dim:], -3.2)
+        # Begin with σ = 0.1, for the same reason.
+        nn.init.constant_(last.bias[latent_dim:], -4.6)
         self.layers = nn.Sequential(*layers, last)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -534,7 +546,8 @@ class VAEConfig:
     sigma: float = 0.1  # σ of the Gaussian, in [-1, 1] units; the start if learned
     learn_sigma: bool = True  # whether σ is a parameter
     beta: float = 1.0  # weight of the KL after its warm-up; 1 is the bound itself
-    kl_warmup_steps: int = 0  # steps in which the weight of the KL rises from 0
+    kl_warmup_steps: int = 0  # steps until the weight of the KL has got to beta
+    kl_start: float = 0.0  # where it starts, as a multiple of beta
     free_bits: float = 0.0  # nats of KL a dimension may use at no cost
     learning_rate: float = 1e-3  # of Adam
 
@@ -552,7 +565,7 @@ class VAEConfig:
                 f"{image_size} x {image_size} pixels; got {self.latent_dim}. A code "
                 f"longer than the data has nothing to compress."
             )
-        for name in ("beta", "kl_warmup_steps", "free_bits"):
+        for name in ("beta", "kl_warmup_steps", "kl_start", "free_bits"):
             if getattr(self, name) < 0:
                 raise ValueError(
                     f"{name} must be at least 0; got {getattr(self, name)}."
@@ -642,7 +655,7 @@ def _objective(
     output: VAEOutput, config: VAEConfig, index: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a batch, and what to log of it."""
-    weight = kl_weight(index, config.kl_warmup_steps, config.beta)
+    weight = kl_weight(index, config.kl_warmup_steps, config.beta, config.kl_start)
     reconstruction, kl = output.elbo
     cost = free_bits(output.kl_terms, config.free_bits)
     loss = weight * cost - reconstruction.mean()
