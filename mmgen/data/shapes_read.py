@@ -38,7 +38,7 @@ _BLURS = (0.0, 0.6, 1.2)  # standard deviations of the blur that the fit tries, 
 _WINDOW = 18  # side of the square that the fit looks at, pixels
 _SLOTS = 5  # objects looked for: one more than a scene has, to see what is too many
 _LEAST_ENERGY = 4.0  # a third of the faintest object's squared contrast, summed
-_LEAST_CONTRAST = 0.35  # half of the faintest object's, pink on gray
+_LEAST_STRENGTH = 0.4  # of the contrast of the colour named: less is a stain
 _CHUNK = 128  # pictures at a time
 
 
@@ -262,16 +262,23 @@ def _explain(target: Tensor) -> _Explanation:
     return found
 
 
-def _name_colours(contrast: Tensor, ground: Tensor) -> Tensor:
-    """Which of the palette each contrast (B, K, 3) is, on a background (B, 3).
+def _name_colours(contrast: Tensor, ground: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of the palette each contrast is, and how strong, 1 being the palette's own.
 
     Blur mixes an object with its background, so contrasts may be up to a third weaker
     than the palette's.
+
+    Args:
+        contrast: (B, K, 3), of objects to the background ``ground`` (B, 3).
+
+    Returns:
+        Indices into ``COLOURS`` and strengths, (B, K) each.
     """
     ideal = (palettes(contrast.device)[0] - ground[:, None])[:, None]  # (B, 1, 8, 3)
     strength = (contrast[:, :, None] * ideal).sum(-1) / ideal.square().sum(-1)
     scaled = strength.clamp(0.67, 1.1)[..., None] * ideal
-    return (contrast[:, :, None] - scaled).square().sum(-1).argmin(dim=2)
+    best = (contrast[:, :, None] - scaled).square().sum(-1).argmin(dim=2)
+    return best, strength.gather(2, best[..., None])[..., 0]
 
 
 def _read(images: Tensor) -> tuple[list[Scene], Tensor]:
@@ -279,9 +286,9 @@ def _read(images: Tensor) -> tuple[list[Scene], Tensor]:
     ground, background = _background(pictures)
     target = pictures - ground[..., None]  # (B, 3, P)
     found = _explain(target)
-    strength = found.contrast.square().sum(2)  # (B, K)
-    energy = strength * found.alpha.square().sum(2)
-    exists = found.exists & (energy > _LEAST_ENERGY) & (strength > _LEAST_CONTRAST**2)
+    colours, strength = _name_colours(found.contrast, ground)
+    energy = found.contrast.square().sum(2) * found.alpha.square().sum(2)  # (B, K)
+    exists = found.exists & (energy > _LEAST_ENERGY) & (strength > _LEAST_STRENGTH)
     found.alpha *= exists[..., None]
     # Seen from a little farther off, noise and the edges of blurred objects fade. An
     # empty picture is explained by its background, up to a faint object's worth.
@@ -290,7 +297,7 @@ def _read(images: Tensor) -> tuple[list[Scene], Tensor]:
     )
     total = total + 3 * _LEAST_ENERGY / _BLOCK
     codes = found.codes[..., :5]
-    codes[..., 1] = _name_colours(found.contrast, ground)
+    codes[..., 1] = colours
     order = energy.masked_fill(~exists, -1).argsort(dim=1, descending=True)
     codes = codes.gather(1, order[..., None].expand(-1, -1, 5))
     numbers, grounds = exists.sum(1).tolist(), background.tolist()

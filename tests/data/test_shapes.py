@@ -477,6 +477,13 @@ def test_an_empty_picture_shows_nothing_and_noise_is_not_believed():
     assert len(read(torch.empty(0, 3, 64, 64))) == 0
 
 
+def test_a_stain_is_no_object():
+    stain = render([Scene((Object.at("circle", "pink", "large", "center"),))], 64)
+    paper = render([Scene(())], 64)
+    seen = [read(paper + share * (stain - paper)).scenes[0] for share in (0.2, 0.8)]
+    assert [len(scene.objects) for scene in seen] == [0, 1]
+
+
 def test_a_fifth_object_is_seen():
     things = tuple(
         Object.at("circle", "red", "small", position) for position in POSITIONS
