@@ -39,7 +39,7 @@ lint: .venv/installed
 # run again from the top and every output is compared with the committed one.
 test: book lint
 	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile --nbval \
-	  -m "not book" tests $(wildcard notebooks/*.ipynb)
+	  -m "not book" tests $(wildcard notebooks/*.ipynb notebooks/assignments/*/*.ipynb)
 	$(BIN)/python -m pytest -m book tests/book
 
 notebooks: .venv/installed
