@@ -555,7 +555,7 @@ class CGANTask:
             small = CGANConfig(noise_dim=8, condition_dim=16, width=4, max_width=16)
             return replace(small, augment=augment), {"steps": 4, "batch_size": 8}, data
         if scale == "laptop":
-            short = {"steps": 400, "batch_size": 48, "ema_decay": 0.99}
+            short = {"steps": 500, "batch_size": 48, "ema_decay": 0.99}
             config = CGANConfig(
                 # labels are learned in a minute and a half, sentences in half an hour
                 condition="attributes" if dataset_name in LABELLED else "sentence",
