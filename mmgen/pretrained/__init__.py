@@ -139,7 +139,8 @@ def save(
     import safetensors.torch
     import torch
 
-    from mmgen.training.checkpoint import write_atomically, write_json
+    from mmgen.data.files import write_atomically
+    from mmgen.training.checkpoint import write_json
     from mmgen.training.task import class_path
 
     place = Path(folder) if folder else FOLDER

@@ -151,6 +151,12 @@ def main() -> None:
     parser.add_argument(
         "--only", choices=("train", "publish", "measure"), help="this step alone"
     )
+    parser.add_argument(
+        "--weights", type=Path, default=FOLDER, help="folder of the weights"
+    )
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="folder of the results"
+    )
     given, extra = parser.parse_known_args()  # more options for mmgen train
     out = given.out or Path("runs") / given.name
     if given.max_minutes is not None:
