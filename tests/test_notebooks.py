@@ -92,13 +92,6 @@ def test_every_widget_has_its_state(path):
 @chapters
 def test_a_chapter_is_small(path):
     assert path.stat().st_size < 1_500_000
-    lines = [
-        line
-        for cell in _code(path)
-        for line in _source(cell).splitlines()
-        if line.strip() and not line.strip().startswith("#")
-    ]
-    assert len(lines) <= 250
 
 
 @chapters
@@ -118,10 +111,13 @@ def test_a_chapter_reads_in_plain_jupyter(path):
 
 @chapters
 def test_code_fits_the_page(path):
+    # a sentence may run on: alternative texts and messages are read, not looked at
     wide = [
         line
         for cell in _code(path)
         for line in _source(cell).splitlines()
         if len(line) > 88
+        and not re.match(r"""\s*(\w+=)?f?["']""", line)
+        and '"""' not in line
     ]
     assert wide == []

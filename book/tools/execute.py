@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ from nbclient.exceptions import CellExecutionError
 ROOT = Path(__file__).resolve().parents[2]
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+COLUMNS = 88
 # The chapters' outputs are those of one thread at laptop scale on a CPU, wherever they
 # are made: sums are added up in another order with more threads.
 ENVIRONMENT = {
@@ -70,6 +72,26 @@ def normalise(notebook: nbformat.NotebookNode, name: str) -> None:
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
     if widgets:
         _normalise_widgets(notebook, widgets, name)
+
+
+def fit_page(notebook: nbformat.NotebookNode) -> None:
+    """Format the cells whose code is wider than the page; the others stay as written.
+
+    A hand-set column of comments is worth keeping where it fits.
+    """
+    for cell in notebook.cells:
+        if cell.cell_type != "code" or all(
+            len(line) <= COLUMNS for line in cell.source.splitlines()
+        ):
+            continue
+        formatted = subprocess.run(
+            [sys.executable, "-m", "ruff", "format", f"--line-length={COLUMNS}", "-"],
+            input=cell.source,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        cell.source = formatted.stdout.rstrip("\n")
 
 
 def _normalise_widgets(
@@ -150,6 +172,7 @@ def main() -> int:
                 failed.append(path)
                 continue
         normalise(notebook, path.stem)
+        fit_page(notebook)
         nbformat.validate(notebook)
         nbformat.write(notebook, path)
         size = path.stat().st_size / 1e6
