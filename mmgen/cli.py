@@ -300,7 +300,7 @@ def evaluate(words: list[str]) -> int:
     if count < 1:
         raise UsageError(f"--count must be at least 1; got {given.count}.")
     report = {
-        "model": given.model,
+        "model": Path(given.model).stem,  # a name; a path would tell of the machine
         "data": {
             "name": name,
             "split": given.split,
