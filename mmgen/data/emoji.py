@@ -21,7 +21,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -37,6 +36,7 @@ from torch import Tensor
 from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset, one_of
 from mmgen.data.draws import draws
+from mmgen.data.files import write_atomically
 from mmgen.data.vocabulary import LANGUAGES, Vocabulary, tokenize
 
 CREDIT = "Twemoji, (c) Twitter, Inc and other contributors, CC-BY 4.0"
@@ -637,17 +637,9 @@ def _write_cache(
         pixels=pixels,
         header=np.frombuffer(header.encode("utf-8"), dtype=np.uint8),
     )
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=path.stem, suffix=".part", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            file.write(content.getvalue())
-        temporary.replace(path)
+        write_atomically(path, content.getvalue())
     except OSError as error:
         # The next start decodes the pictures again, which takes two seconds.
         _logger.info("the emoji are not cached: %s", error)
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)

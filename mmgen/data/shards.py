@@ -26,7 +26,6 @@ import json
 import os
 import re
 import tarfile
-import tempfile
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +42,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset, check_batch_size, epoch_order
 from mmgen.data.draws import draws
+from mmgen.data.files import write_atomically
 from mmgen.data.photographs import (
     CAPTION,
     GEOMETRY,
@@ -175,8 +175,7 @@ def pack(
     }
     text = json.dumps(content, ensure_ascii=False, indent=1)
     # The manifest comes last: without it the folder does not count as packed.
-    with _in_place(manifest) as file:
-        file.write(text.encode("utf-8"))
+    write_atomically(manifest, text.encode("utf-8"))
     return Packed(
         manifest=manifest,
         shards=len(shards),
@@ -186,37 +185,16 @@ def pack(
     )
 
 
-class _in_place:
-    """A file that appears under its name when it is whole, and otherwise never."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> Any:
-        self.file = tempfile.NamedTemporaryFile(
-            dir=self.path.parent, prefix=f".{self.path.stem}-", delete=False
-        )
-        return self.file
-
-    def __exit__(self, kind: Any, *_: Any) -> None:
-        temporary = Path(self.file.name)
-        try:
-            self.file.close()
-            if kind is None:
-                temporary.chmod(0o644)
-                temporary.replace(self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
 def _write_shard(path: Path, samples: list[dict[str, Any]]) -> int:
+    """Write a shard and return its size in bytes."""
+    content = io.BytesIO()
     writer = _webdataset("writer").TarWriter
-    with _in_place(path) as file:
-        # a fixed time, so that packing twice gives the same bytes
-        with writer(file, encoder=False, mtime=0, compress=False) as tar:
-            for sample in samples:
-                tar.write(sample)
-        return file.tell()
+    # a fixed time, so that packing twice gives the same bytes
+    with writer(content, encoder=False, mtime=0, compress=False) as tar:
+        for sample in samples:
+            tar.write(sample)
+    write_atomically(path, content.getvalue())
+    return len(content.getvalue())
 
 
 def _photographs(

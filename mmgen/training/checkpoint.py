@@ -29,6 +29,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from mmgen.data.files import write_atomically, write_synced
 from mmgen.training.errors import CheckpointError
 
 _NAME = re.compile(r"step-(\d{8,})")
@@ -44,16 +45,6 @@ class Checkpoint:
     average: dict[str, Tensor]
     optimizers: dict[str, Any]  # phase -> state of its optimiser
     about: dict[str, Any]  # task, its config, seconds trained: JSON
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is whole under its name, or leave the old one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        _write(temporary, content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -93,8 +84,9 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
         clean(folder)
         temporary.mkdir()
         for name, content in contents.items():
-            _write(temporary / name, content)
-        _write(temporary / "checkpoint.json", json.dumps(about, indent=1).encode())
+            write_synced(temporary / name, content)
+        about_text = json.dumps(about, indent=1)
+        write_synced(temporary / "checkpoint.json", about_text.encode())
         _sync_folder(temporary)
         if final.exists():
             _remove(final)
@@ -240,13 +232,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict) or not isinstance(data.get("step"), int):
         raise _damaged(path, "it names no step")
     return data
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

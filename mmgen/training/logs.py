@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmgen.training.checkpoint import write_atomically
+from mmgen.data.files import write_atomically
 from mmgen.training.errors import NonFiniteError, TrainingError
 
 Row = dict[str, float]

@@ -29,7 +29,12 @@ from mmgen.data.emoji import (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
+    """A cache folder, filled from the packages."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MMGEN_CACHE", str(folder))
+        load_art()
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -364,10 +369,10 @@ def test_a_full_disk_leaves_no_half_written_file(monkeypatch, tmp_path):
     monkeypatch.setattr(emoji_module, "_read_packages", lambda: few)
     monkeypatch.setenv("MMGEN_CACHE", str(tmp_path))
 
-    def full(self, target):
+    def full(source, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(emoji_module.Path, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     assert len(load_art().items) == 1
     assert list(tmp_path.iterdir()) == []
 

@@ -14,7 +14,6 @@ import socket
 import sys
 import tarfile
 import threading
-from pathlib import Path
 
 import pytest
 import torch
@@ -182,16 +181,15 @@ def test_packing_over_a_split_is_refused_and_beside_it_is_not(packed, scenes, co
 
 
 def test_a_full_disk_leaves_nothing_that_looks_complete(scenes, tmp_path, monkeypatch):
-    written = []
-    replace = Path.replace
+    written, replace = [], os.replace
 
-    def full_after_two(self, target):
+    def full_after_two(source, target):
         written.append(target)
         if len(written) > 2:
             raise OSError(28, "No space left on device")
-        return replace(self, target)
+        replace(source, target)
 
-    monkeypatch.setattr(Path, "replace", full_after_two)
+    monkeypatch.setattr(os, "replace", full_after_two)
     with pytest.raises(OSError, match="No space left"):
         pack(scenes, tmp_path, 8)
     monkeypatch.undo()
