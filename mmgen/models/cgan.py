@@ -753,13 +753,13 @@ class CGANTask:
 
 
 def _hide(batch: Batch, draws: Tensor) -> Batch:
-    """The batch with a tenth of its attributes left open.
+    """The batch with 3 % of its attributes left open.
 
     So the encoder learns what "nothing said" means, and a sampler may be asked for a
     red star of any size.
     """
     assert batch.attributes is not None  # build() has made sure
-    return replace(batch, attributes=batch.attributes.masked_fill(draws < 0.1, -1))
+    return replace(batch, attributes=batch.attributes.masked_fill(draws < 0.03, -1))
 
 
 def _encoder(
