@@ -113,7 +113,9 @@ def measure(name: str, out: Path, weights: Path, results: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "report.json"
             _mmgen(["evaluate", str(file), *words, "--out", str(path)])
-            reports[" ".join(words)] = json.loads(path.read_text(encoding="utf-8"))
+            report = json.loads(path.read_text(encoding="utf-8"))
+            # by its name: where the file lay is this machine's alone
+            reports[" ".join(words)] = {**report, "model": name}
     about = card(name, weights)
     about["metrics"] = {words: report["metrics"] for words, report in reports.items()}
     write_json(file.with_suffix(".json"), about)
