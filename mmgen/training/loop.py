@@ -397,7 +397,9 @@ class _Loop:
                     stop = self._agree(stop) if logs else None
                 if stop is None and self.done == config.steps:
                     stop = "finished"
-                saves = stop is not None or self.done % config.checkpoint_every == 0
+                saves = stop is not None or (
+                    self.folder is not None and self.done % config.checkpoint_every == 0
+                )
                 if logs or saves:
                     self._log()
                 if saves:

@@ -203,6 +203,7 @@ class TestFolders:
         with pytest.raises(TrainingError, match="cannot be written"):
             fit(new_task(), ToyDataset(), replace(CONFIG, out=out))
 
+    @pytest.mark.slow  # a process of its own, for the limit
     def test_a_full_disk_keeps_the_last_checkpoint(self, tmp_path):
         pytest.importorskip("resource")
         # A limit on the size of files makes write() fail half-way, as a full disk does.
