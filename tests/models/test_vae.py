@@ -155,6 +155,11 @@ def test_kl_weight_rises_in_a_line_and_stays() -> None:
     assert kl_weight(0, 0) == 1.0
 
 
+def test_kl_weight_falls_by_one_factor_where_codes_open_late() -> None:
+    weights = [kl_weight(i, 3, beta=0.5, start=16.0) for i in range(6)]
+    assert weights == pytest.approx([4.0, 2.0, 1.0, 0.5, 0.5, 0.5])
+
+
 # ------------------------------------------------------------------------- likelihoods
 
 
