@@ -47,21 +47,37 @@ def escape_docstring(
     """
     if what == "property" and lines:
         lines[0] = lines[0].replace(": ", " – ", 1)
+    if what == "module":
+        _mark_examples(lines)
     literal = -1  # indentation of the line that began a literal block
     for i, line in enumerate(lines):
         indent = len(line) - len(line.lstrip())
         if line.strip() and indent <= literal:
             literal = -1
         if literal < 0:
-            parts = _MARKED.split(line)
+            bullet = re.match(r"\s*[*] ", line)
+            start = bullet.end() if bullet else 0
+            parts = _MARKED.split(line[start:])
             # every second part is marked up on purpose
             parts[::2] = [
                 re.sub(r"(?<!\\)([*|]|(?<=\w)_(?!\w))", r"\\\1", part)
                 for part in parts[::2]
             ]
-            lines[i] = "".join(parts)
+            lines[i] = line[:start] + "".join(parts)
             if line.rstrip().endswith("::"):
                 literal = indent
+
+
+def _mark_examples(lines: list[str]) -> None:
+    """Make an indented block after a colon an example: what a reader takes it for."""
+    for i, line in enumerate(lines[:-2]):
+        after = lines[i + 2]
+        if (
+            re.search(r"[^:]:$", line)
+            and not lines[i + 1].strip()
+            and len(after) - len(after.lstrip()) > len(line) - len(line.lstrip())
+        ):
+            lines[i] = line + ":"
 
 
 def without_thebe(app: Sphinx, config: object) -> None:
