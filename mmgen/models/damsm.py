@@ -653,9 +653,11 @@ class DAMSMTask:
         if emoji:
             data["split_by"] = "combination"
         if scale == "laptop":
-            data |= {"image_size": 32, "language": "en"}
+            data |= {"language": "en"}
             data |= {"objects": (1,)} if dataset_name == "shapes" else {}
-            config = DAMSMConfig(32, 128, 64, width=24, dropout=0.1)
+            config = DAMSMConfig(
+                64, 128, 64, width=32, patch=4, dropout=0.1, learning_rate=2e-3
+            )
             training |= {"steps": 600, "batch_size": 48, "warmup_steps": 30}
             return config, {**training, "ema_decay": 0.99}, data
         data |= {"shift": 4} if emoji else {"objects": (1, 2)}
