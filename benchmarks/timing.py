@@ -34,6 +34,7 @@ class Comparison:
     seconds: dict[str, float]  # median of a call, per way
     spread: dict[str, float]  # half the distance between the quartiles, seconds
     ratios: dict[str, float]  # to the first way: median over rounds of the quotients
+    cpu_ratios: dict[str, float]  # the same of CPU seconds, which other load leaves be
     kept: int  # rounds in which no way was disturbed
     rounds: int  # rounds made
     device: str
@@ -45,10 +46,11 @@ class Comparison:
     def table(self) -> str:
         """A table for people: milliseconds and ratios."""
         width = max(len(name) for name in self.seconds)
-        lines = [f"{'':{width}}   median ms    +-      ratio"]
+        lines = [f"{'':{width}}   median ms    +-      ratio  of CPU time"]
         lines += [
             f"{name:{width}}  {1e3 * self.seconds[name]:10.3f}  "
-            f"{1e3 * self.spread[name]:6.3f}  {self.ratios[name]:7.3f}"
+            f"{1e3 * self.spread[name]:6.3f}  {self.ratios[name]:7.3f}  "
+            f"{self.cpu_ratios[name]:11.3f}"
             for name in self.seconds
         ]
         lines.append(
@@ -132,16 +134,14 @@ class Rounds:
         if kept < min(5, self.repetitions):
             quiet, kept = self.complete, 0
         columns = {way: [each[way][0] for each in quiet] for way in self.ways}
-        first = columns[self.ways[0]]
+        cpu = {
+            way: [w * share for w, share in (e[way] for e in quiet)] for way in columns
+        }
         return Comparison(
             seconds={way: statistics.median(column) for way, column in columns.items()},
             spread={way: _spread(column) for way, column in columns.items()},
-            ratios={
-                way: statistics.median(
-                    wall / base for wall, base in zip(column, first, strict=True)
-                )
-                for way, column in columns.items()
-            },
+            ratios=_ratios(columns, self.ways[0]),
+            cpu_ratios=_ratios(cpu, self.ways[0]),
             kept=kept,
             rounds=len(self.complete),
             device=device_name(self.device),
@@ -189,6 +189,16 @@ def write(
     data = {"environment": environment(torch.device(device)), **results}
     path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return path
+
+
+def _ratios(columns: dict[str, list[float]], first: str) -> dict[str, float]:
+    """Median over the rounds of each way's quotient with the first."""
+    return {
+        way: statistics.median(
+            value / base for value, base in zip(column, columns[first], strict=True)
+        )
+        for way, column in columns.items()
+    }
 
 
 def _spread(values: list[float]) -> float:
