@@ -197,7 +197,7 @@ class ImageEncoder(nn.Module):
 
     A trunk computes a feature map and a vector; a 1x1 convolution without bias and a
     linear layer with bias bring them to D features, as in AttnGAN. Build one by
-    ``small``, ``inception`` or ``efficientnet_lite0``.
+    ``small`` or ``inception``.
 
     Args:
         trunk: (B, 3, H, W) -> map (B, local_dim, h, w) and vector (B, global_dim).
