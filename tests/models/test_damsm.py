@@ -525,7 +525,7 @@ def test_learns_to_match_one_object_scenes() -> None:
     config = DAMSMConfig(16, 64, 32, width=16, grid=4, learning_rate=4e-3)
     options |= {"objects": (1,), "language": "en"}
     data = load_dataset("shapes", "train", size=4000, **options)
-    training |= {"steps": 150, "batch_size": 32, "ema_decay": 0.9}
+    training |= {"steps": 450, "batch_size": 32, "ema_decay": 0.9}
     run = fit(
         DAMSMTask.build(config, data),
         data,
