@@ -545,7 +545,9 @@ class CGANTask:
         if dataset_name == "shapes" and scale == "full":
             data["objects"] = (1, 2)
         elif dataset_name == "shapes":
-            data |= {"objects": (1,), "kinds": ("single",)}
+            data["objects"] = (1,)
+            if scale == "laptop":  # labels are the condition: captions that state all
+                data["kinds"] = ("single",)
         if dataset_name == "emoji":
             # recombination is asked for: each part of a test picture was seen before
             data |= {"subset": "roles", "split_by": "combination"}
