@@ -90,6 +90,8 @@ def without_thebe(app: Sphinx, config: object) -> None:
             listener
             for listener in listeners
             if listener.handler.__module__ != "sphinx_thebe"
+            # every page names its style sheet, so that one must be there
+            or listener.handler.__name__ == "st_static_path"
         ]
 
 
