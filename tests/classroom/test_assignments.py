@@ -82,7 +82,7 @@ def test_points_are_what_they_should_be(name: str, tmp_path: Path) -> None:
             bundles=bundles,
             out=tmp_path / "grades",
             jobs=2,
-            limits=Limits(seconds=240),
+            limits=Limits(seconds=400),
         )
     }
     right = grades["right"]

@@ -104,7 +104,7 @@ def test_thirty_submissions_with_eleven_broken_ones(
     grades = {
         g.student: g
         for g in grade(
-            folder, "tiny", bundles=bundles, out=out, jobs=2, limits=Limits(seconds=90)
+            folder, "tiny", bundles=bundles, out=out, jobs=2, limits=Limits(seconds=180)
         )
     }
     assert len(grades) == 30
@@ -113,7 +113,7 @@ def test_thirty_submissions_with_eleven_broken_ones(
     assert all(grades[f"special{i}"].score == 1 for i in range(6))
     reasons = {
         "syntax": "cell 2: SyntaxError",
-        "endless": "stopped after 90 s",
+        "endless": "stopped after 180 s",
         "memory": "cell 2: MemoryError",
         "deletes": "cell 2: OSError: [Errno 30] Read-only",
         "forged": "no graded test passes",
