@@ -29,6 +29,11 @@ _SHAPES = (
     ("--split", "compositional"),
 )
 _EMOJI = (("--split", "test"),)
+# A matcher is asked in each language, about pictures where they were drawn.
+_EMOJI_MATCHING = tuple(
+    ("--split", "test", "--language", language, "--data-shift", "0")
+    for language in ("en", "zh")
+)
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,14 @@ RECIPES: dict[str, Recipe] = {
     "cgan-shapes64": Recipe("cgan --data shapes --scale full", _SHAPES),
     "cgan-emoji64": Recipe("cgan --data emoji --scale full", _EMOJI),
     "damsm-shapes64": Recipe("damsm --data shapes --scale full", _SHAPES),
-    "damsm-emoji64": Recipe("damsm --data emoji --scale full", _EMOJI),
+    "damsm-emoji64": Recipe("damsm --data emoji --scale full", _EMOJI_MATCHING),
     # The judges: trained apart from what they judge, from other first weights.
     "damsm-shapes64-scorer": Recipe(
         "damsm --data shapes --scale full --seed 1", _SHAPES
     ),
-    "damsm-emoji64-scorer": Recipe("damsm --data emoji --scale full --seed 1", _EMOJI),
+    "damsm-emoji64-scorer": Recipe(
+        "damsm --data emoji --scale full --seed 1", _EMOJI_MATCHING
+    ),
     "vae-shapes64": Recipe("vae --data shapes --scale full", ()),
     "cvae-shapes64": Recipe("cvae --data shapes --scale full", _SHAPES),
     "mvae-shapes64": Recipe("mvae --data shapes --scale full", _SHAPES),
