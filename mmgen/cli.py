@@ -343,13 +343,14 @@ def measure(
     import torch
 
     captions: list[str] = []
-    pictures, class_ids = [], []
+    pictures, class_ids, attributes = [], [], []
     scenes: list[Any] = []
     draws = hasattr(sampler, "sample")
     for start in range(0, count, BATCH):
         batch = dataset.batch(range(start, min(start + BATCH, count)))
         captions += batch.captions
         class_ids.append(batch.class_ids)
+        attributes.append(batch.attributes)
         scenes += batch.scenes or []
         if draws:
             images = sampler.sample(batch.captions, seed=seed + start // BATCH)
@@ -367,13 +368,20 @@ def measure(
 
             coherence = cross_modal_coherence(sampler, dataset, count, seed)
             results["coherence"] = coherence.to_json()
+    if draws and dataset.name == "emoji" and dataset.options["subset"] == "roles":
+        from mmgen.metrics.recombination import emoji_gallery, recombination_accuracy
+
+        known = emoji_gallery(dataset.image_size)
+        asked = torch.cat(attributes)
+        found = recombination_accuracy(images, asked, *known, dataset.attributes)
+        results["recombination"] = found.to_json()
     judge, name = (sampler, None) if not draws else _scorer(dataset, device, scorer)
     if judge is not None:
         from mmgen.metrics.retrieval import DIRECTIONS, r_precision
 
         # A matcher is asked both ways; pictures only whether they show their captions.
         for direction in ("image_to_text",) if draws else DIRECTIONS:
-            found = r_precision(
+            precision = r_precision(
                 images,
                 captions,
                 judge,
@@ -384,7 +392,7 @@ def measure(
                 direction=direction,
             )
             key = "r_precision" if draws else f"r_precision_{direction}"
-            results[key] = {**found.to_json(), "scorer": name or "itself"}
+            results[key] = {**precision.to_json(), "scorer": name or "itself"}
     return results
 
 
@@ -857,6 +865,7 @@ def _expected() -> tuple[type[Exception], ...]:
         ("mmgen.training.errors", "TrainingError"),
         ("mmgen.pretrained", "WeightsError"),
         ("mmgen.data.shards", "ShardError"),
+        ("mmgen.data.workers", "WorkerError"),
     ):
         if module in sys.modules:  # else it cannot have been raised
             kinds.append(getattr(sys.modules[module], name))

@@ -14,8 +14,14 @@ from torch import Tensor
 class Batch:
     """Captioned pictures, all tensors on one device.
 
+    A caption without a word never comes this far: ``Vocabulary.encode`` refuses it, and
+    the loaders of photographs leave it out. Lengths are not looked at here, because the
+    processor would have to wait for a GPU to read them: in a batch made by hand, a
+    length of 0 is a row of the mask without a single True, and attention over it gives
+    zeros.
+
     Raises:
-        ValueError: tensors of different batch sizes, or a caption without a word.
+        ValueError: tensors of different batch sizes.
     """
 
     images: Tensor  # (B, 3, H, W) float in [-1, 1]

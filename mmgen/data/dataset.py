@@ -21,7 +21,12 @@ from mmgen.data.workers import handed_over
 
 
 def epoch_order(length: int, seed: int, epoch: int) -> Tensor:
-    """The order of an epoch: a permutation of ``length`` set by seed and epoch."""
+    """The order of an epoch: a permutation of ``length`` set by seed and epoch.
+
+    Drawn by torch, whose shuffle takes a tenth of the time of sorting hashed counters,
+    but which promises the same order for one release only. A test holds the order that
+    is known, and the manifest of a run names the release that trained it.
+    """
     generator = torch.Generator().manual_seed(hash((seed, epoch)) & (2**63 - 1))
     return torch.randperm(length, generator=generator)
 

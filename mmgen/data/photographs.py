@@ -476,12 +476,7 @@ class Photographs(CaptionedDataset):
             )
 
     def _other_vocabulary(self, path: str | Path) -> Vocabulary:
-        try:
-            vocabulary = Vocabulary.load(path)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"vocabulary {path} is no file written by Vocabulary.save: {error}."
-            ) from error
+        vocabulary = Vocabulary.load(path)
         words = self.caption_file.words[1:]
         known = sum(word in vocabulary for word in words)
         if known < len(words) / 2:

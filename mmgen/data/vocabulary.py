@@ -146,5 +146,16 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | Path) -> Vocabulary:
-        """Read a vocabulary written by ``save``."""
-        return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+        """Read a vocabulary written by ``save``.
+
+        Raises:
+            ValueError: the file is damaged, or something else; it is named.
+            OSError: there is none, or it may not be read.
+        """
+        try:
+            return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path} is no vocabulary: {type(error).__name__}: {error}. It must be "
+                f"a JSON object with a language and tokens, as Vocabulary.save writes."
+            ) from error

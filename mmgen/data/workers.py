@@ -16,7 +16,7 @@ def handed_over(loader: DataLoader, step: int, per_step: int = 1) -> Iterator[li
     """Items of a loader that never ends, ``per_step`` at a time.
 
     Torch may also raise from a signal handler, wherever this process then happens to
-    be; what it says names the dead process, too.
+    be, outside this function too: ``tells_of_death`` knows such an error.
 
     Args:
         loader: with worker processes.
@@ -38,10 +38,20 @@ def handed_over(loader: DataLoader, step: int, per_step: int = 1) -> Iterator[li
                 raise
             # A death shows as torch's RuntimeError, or as a broken connection where the
             # dead process still had tensors to hand over.
-            raise WorkerError(
-                f"a process that loads data died before step {step} "
-                f"({type(error).__name__}: {error}). Often memory ran out: use fewer "
-                f"workers. Nothing is lost: start_step={step} goes on from here."
-            ) from error
+            raise died(step, error) from error
         yield items
         step += 1
+
+
+def died(step: int, error: Exception) -> WorkerError:
+    """The error to raise for a process that died before ``step`` was whole."""
+    return WorkerError(
+        f"a process that loads data died before step {step} ({type(error).__name__}: "
+        f"{error}). Often memory ran out: use fewer workers. Nothing is lost: "
+        f"start_step={step} goes on from here."
+    )
+
+
+def tells_of_death(error: BaseException) -> bool:
+    """Whether torch's signal handler raised this, wherever the process then was."""
+    return isinstance(error, RuntimeError) and "DataLoader worker (pid" in str(error)

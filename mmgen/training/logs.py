@@ -87,7 +87,8 @@ class Logs:
     ) -> None:
         self.path = folder / "metrics.csv" if folder else None
         self.history = history
-        self.columns = list(history[0]) if history else []
+        # of all rows: a clip that came later brought columns which the first one lacks
+        self.columns = list(dict.fromkeys(name for row in history for name in row))
         self._writer: Any = None
         if folder and tensorboard and importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter

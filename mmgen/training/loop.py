@@ -27,6 +27,7 @@ from torch.optim import Optimizer
 
 from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset
+from mmgen.data.workers import died, tells_of_death
 from mmgen.training import checkpoint as checkpoints
 from mmgen.training import manifest as manifests
 from mmgen.training.average import Average
@@ -381,10 +382,23 @@ class _Loop:
                 except RuntimeError:
                     if not self.interrupt.asked:
                         raise
-                    stop = "interrupted"  # Ctrl-C reached the loader's workers too
+                    # Ctrl-C reached the loader's workers too; every step so far is
+                    # whole.
+                    stop = "interrupted"
+                    self._log()
+                    self._save()
                     break
                 self.waited += time.perf_counter() - began
-                self._step(batch, self.done)
+                try:
+                    self._step(batch, self.done)
+                except RuntimeError as error:
+                    # The step may be half done: the last checkpoint is what holds.
+                    if not tells_of_death(error):
+                        raise
+                    if not self.interrupt.asked:
+                        raise died(self.done, error) from error
+                    stop = "interrupted"
+                    break
                 self.done += 1
                 self.progress.step(self.done)
                 logs = self.done % config.log_every == 0
@@ -512,8 +526,15 @@ class _Loop:
         try:
             (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
             checkpoints.clean(self.folder / "checkpoints")
-            if self.saved is None:
-                checkpoints.write_json(self.folder / "config.json", self._describe())
+            about = self._describe()
+            if self.saved:
+                # What decides the weights stays as it was written first: checkpoints
+                # are compared with it.
+                before = _read_json(self.folder / "config.json")
+                about = {**before, "training": about["training"]}
+            checkpoints.write_json(self.folder / "config.json", about)
+            words = self.dataset.vocabulary.to_json()
+            checkpoints.write_json(self.folder / "vocabulary.json", words)
         except OSError as error:
             raise TrainingError(
                 f"out={str(self.folder)!r} cannot be written: "

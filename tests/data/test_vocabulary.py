@@ -81,3 +81,15 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
     vocabulary.save(tmp_path / "words.json")
     assert Vocabulary.load(tmp_path / "words.json") == vocabulary
     assert "红" in (tmp_path / "words.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"language": "en", "tokens": ["<pad>", "<u', "[1, 2]", '{"tokens": []}', "\xff"],
+    ids=["cut off", "a list", "no language", "no JSON"],
+)
+def test_a_damaged_file_is_named(tmp_path, content):
+    path = tmp_path / "words.json"
+    path.write_text(content, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"words\.json is no vocabulary: .*object"):
+        Vocabulary.load(path)

@@ -16,6 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 from toy_task import ToyConfig, ToyDataset, ToyTask
 
+from mmgen.data import Vocabulary
+from mmgen.data.workers import WorkerError
 from mmgen.training import Run, Step, TrainingConfig, fit, reproducible
 from mmgen.training import checkpoint as checkpoints
 from mmgen.training.average import Average
@@ -64,6 +66,19 @@ class SignalTask(ToyTask):
     def training_step(self, batch, step):
         if step.index == self.signal_at and step.phase == "generator":
             os.kill(os.getpid(), signal.SIGINT)
+        return super().training_step(batch, step)
+
+
+# as torch's handler of SIGCHLD writes it
+DEATH = "DataLoader worker (pid 4711) is killed by signal: Killed."
+
+
+class WorkerDies(ToyTask):
+    """Torch's signal handler raises in the middle of a step."""
+
+    def training_step(self, batch, step):
+        if step.index == 6 and step.phase == "generator":
+            raise RuntimeError(DEATH)
         return super().training_step(batch, step)
 
 
@@ -369,6 +384,48 @@ class TestResume:
         assert_same(weights(whole), weights(again))
         assert [row["step"] for row in again.history] == [4, 5, 8, 10, 12]
 
+    def test_what_a_resumed_run_was_told_is_written_down_and_kept(self, tmp_path):
+        config = replace(CONFIG, steps=5, out=tmp_path / "r")
+        fit(new_task(), ToyDataset(), config)
+        path = tmp_path / "r" / "config.json"
+        first = json.loads(path.read_text())
+        Run.resume(tmp_path / "r", ToyDataset(), steps=8, gradient_clip=0.5)
+        second = json.loads(path.read_text())
+        told = {"steps": 8, "gradient_clip": 0.5}
+        assert second == {**first, "training": {**first["training"], **told}}
+        again = Run.resume(tmp_path / "r", ToyDataset(), steps=12)
+        assert again.history[-1]["generator/gradient_norm"] > 0
+
+    def test_a_worker_that_dies_inside_a_step_is_named(self, tmp_path):
+        config = replace(CONFIG, out=tmp_path / "r")
+        with pytest.raises(WorkerError, match=r"died before step 6 .*is killed by"):
+            fit(new_task(cls=WorkerDies), ToyDataset(), config)
+        assert Run.load(tmp_path / "r", ToyDataset()).manifest["stopped"] == "error"
+        last = checkpoints.newest(tmp_path / "r" / "checkpoints")
+        assert last.name == "step-00000005"
+
+    def test_workers_that_die_of_an_interrupt_leave_the_last_checkpoint(self, tmp_path):
+        class Both(WorkerDies):
+            def training_step(self, batch, step):
+                if step.index == 6:
+                    os.kill(os.getpid(), signal.SIGINT)
+                return super().training_step(batch, step)
+
+        with pytest.raises(KeyboardInterrupt, match="holds step 5"):
+            fit(new_task(cls=Both), ToyDataset(), replace(CONFIG, out=tmp_path / "r"))
+
+    def test_workers_that_die_between_steps_lose_nothing(self, tmp_path):
+        class Interrupted(ToyDataset):
+            def batches(self, batch_size, **options):
+                for i, batch in enumerate(super().batches(batch_size, **options)):
+                    if i == 7:
+                        os.kill(os.getpid(), signal.SIGINT)
+                        raise RuntimeError(DEATH)
+                    yield batch
+
+        with pytest.raises(KeyboardInterrupt, match="holds step 7"):
+            fit(new_task(), Interrupted(), replace(CONFIG, out=tmp_path / "r"))
+
     def test_a_finished_run_is_only_loaded(self, tmp_path):
         run = fit(new_task(), ToyDataset(), replace(CONFIG, out=tmp_path / "r"))
         again = Run.resume(tmp_path / "r", ToyDataset())
@@ -414,6 +471,8 @@ class TestFolder:
         assert about["dataset"]["name"] == "toy"
         assert about["dataset"]["options"] == {"size": 64}
         assert about["training"]["batch_size"] == 16
+        words = Vocabulary.load(folder / "vocabulary.json")
+        assert words == ToyDataset().vocabulary
         manifest = json.loads((folder / "manifest.json").read_text())
         assert manifest == json.loads(json.dumps(run.manifest))
         assert manifest["stopped"] == "finished" and manifest["seed"] == 3
