@@ -30,6 +30,12 @@ from mmgen.data.vocabulary import Vocabulary
 from mmgen.layers.attention import WordToPixelAttention
 from mmgen.layers.blocks import SLOPE, ConditionalBatchNorm2d, shift_and_cover
 from mmgen.layers.encoders import TextEncoder
+from mmgen.models.cgan import (
+    AttributeEncoder,
+    label_ids,
+    near_misses,
+    pair_matching_loss,
+)
 from mmgen.models.damsm import DAMSMMatcher, damsm_losses
 
 if TYPE_CHECKING:
@@ -64,6 +70,8 @@ class AttnGANConfig:
     objective: Literal["non-saturating", "hinge"] = "non-saturating"  # of the game
     mismatch: Literal["next", "drawn", "all"] = "next"  # captions of wrong pairs
     mismatch_focus: float = 0.0  # all: how much the pairs that still pass count more
+    matching_weight: float = 0.0  # all: of picking the caption among the batch's
+    labels: bool = False  # all: and the picture's labels among near misses
     damsm_weight: float = 5.0  # lambda, of the matching loss of the last stage
     kl_weight: float = 1.0  # of conditioning augmentation's divergence from N(0, I)
     gamma1: float = 4.0  # sharpness of a word's attention over regions
@@ -98,6 +106,16 @@ class AttnGANConfig:
             raise ValueError(
                 'mismatch="all" judges every picture with every caption, which only '
                 "projection=True makes cheap; got projection=False."
+            )
+        if (self.matching_weight or self.labels) and self.mismatch != "all":
+            raise ValueError(
+                "matching_weight and labels compare every picture with every caption: "
+                f'they need mismatch="all"; got {self.mismatch!r}.'
+            )
+        if self.labels and not self.matching_weight:
+            raise ValueError(
+                "labels=True adds labels to what matching_weight weights; got "
+                "matching_weight=0. Give it a weight, e.g. 1.0."
             )
 
     def channels(self, stage: int) -> int:
@@ -683,7 +701,11 @@ class AttnGANTask:
     phases: tuple[str, ...] = ("discriminator", "generator")
 
     def __init__(
-        self, config: AttnGANConfig, matcher: DAMSMMatcher, max_tokens: int
+        self,
+        config: AttnGANConfig,
+        matcher: DAMSMMatcher,
+        max_tokens: int,
+        label_sizes: Sequence[int] = (),
     ) -> None:
         if matcher.text_encoder.feature_dim != config.feature_dim:
             raise ValueError(
@@ -706,6 +728,11 @@ class AttnGANTask:
             self.averaged = ("generator", "text")
             self.networks["text"] = _copy_of(matcher.text_encoder)
             self.networks["judge_text"] = _copy_of(matcher.text_encoder)
+        self.label_sizes = tuple(label_sizes)
+        if config.labels:
+            self.networks["labels"] = AttributeEncoder(
+                self.label_sizes, config.feature_dim
+            )
         self._drawn: _Drawn | None = None  # of the discriminators' phase
 
     @classmethod
@@ -713,13 +740,18 @@ class AttnGANTask:
         """A task for a data set, with the matching model that ``config.damsm`` names.
 
         Raises:
-            ValueError: no matching model, one of another vocabulary, or pictures of
-                another size than the last stage's.
+            ValueError: no matching model, one of another vocabulary, pictures of
+                another size than the last stage's, or labels where a set has none.
         """
         if dataset.image_size != config.sizes[-1]:
             raise ValueError(
                 f"config.sizes must end with the data set's image_size, "
                 f"{dataset.image_size}; got {config.sizes}."
+            )
+        if config.labels and not dataset.attributes:
+            raise ValueError(
+                f"labels=True needs a data set with attributes; {dataset.name!r} has "
+                f"none. Leave it out."
             )
         matcher = load_matcher(config.damsm)
         if matcher.vocabulary != dataset.vocabulary:
@@ -731,7 +763,8 @@ class AttnGANTask:
                 f"its language, or train one: mmgen train damsm --data {dataset.name}."
             )
         config = replace(config, feature_dim=matcher.text_encoder.feature_dim)
-        return cls(config, matcher, dataset.max_tokens)
+        sizes = [len(values) for values in dataset.attributes.values()]
+        return cls(config, matcher, dataset.max_tokens, sizes)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam for each phase.
@@ -741,7 +774,7 @@ class AttnGANTask:
         """
         sides = {
             "discriminator": (
-                ("discriminator", "judge_text"),
+                ("discriminator", "judge_text", "labels"),
                 self.config.discriminator_learning_rate,
             ),
             "generator": (("generator", "text"), self.config.learning_rate),
@@ -784,18 +817,23 @@ class AttnGANTask:
         judge, size = self.networks["discriminator"], len(batch)
         sentence = self._judged_sentence(batch, drawn)
         mismatched, different = self._mismatched(batch, sentence, step)
+        choices = self._choices(batch, mismatched, step)
+        asked = torch.cat([conditions for conditions, _ in choices] or [mismatched])
         reals = pictures_of_stages(batch.images, self.config.sizes)
         fakes = [images.detach() for images in drawn.output.images]
         shown = self._augmented(reals, step), self._augmented(fakes, step)
         if self.config.judge_norm != "batch":
             # No statistics of the batch: both kinds may share one pass.
             both = [torch.cat(pair) for pair in zip(*shown, strict=True)]
-            judged = judge(both, torch.cat([sentence, sentence]), mismatched)
+            judged = judge(both, torch.cat([sentence, sentence]), asked)
             real = [(c[:size], u[:size], w[:size]) for c, u, w in judged]
             fake = [(c[size:], u[size:]) for c, u, _ in judged]
         else:
-            real = judge(shown[0], sentence, mismatched)
+            real = judge(shown[0], sentence, asked)
             fake = judge(shown[1], sentence)
+        matching = self._matching([wrong for _, _, wrong in real], choices, step)
+        if choices:
+            real = [(c, u, w[:, : len(mismatched)]) for c, u, w in real]
         weights = [
             None
             if different is None
@@ -806,7 +844,7 @@ class AttnGANTask:
             discriminator_loss(r, f, self.config.objective, w)
             for r, f, w in zip(real, fake, weights, strict=True)
         ]
-        loss = torch.stack(losses).sum()
+        loss = torch.stack(losses).sum() + self.config.matching_weight * matching
         if self.config.r1_weight and step.index % self.config.r1_every == 0:
             loss = loss + self.config.r1_every * self._penalty(reals, sentence.detach())
         return {
@@ -823,8 +861,12 @@ class AttnGANTask:
         output = drawn.output
         with torch.no_grad():
             sentence = self._judged_sentence(batch, drawn)
+            choices = self._choices(batch, step.gather(sentence), step)
+        asked = (
+            torch.cat([conditions for conditions, _ in choices]) if choices else None
+        )
         judged = self.networks["discriminator"](
-            self._augmented(output.images, step), sentence
+            self._augmented(output.images, step), sentence, asked
         )
         adversarial = adversarial_loss(judged, self.config.objective)
         kl = condition_kl(output.mu, output.logvar)
@@ -833,6 +875,10 @@ class AttnGANTask:
             "adversarial": adversarial,
             "kl": kl,
         }
+        if choices:
+            matching = self._matching([wrong for _, _, wrong in judged], choices, step)
+            scalars["loss"] = scalars["loss"] + self.config.matching_weight * matching
+            scalars["matching"] = matching
         if self.config.damsm_weight:
             match = self._match(output.images[-1], batch, drawn, step)
             scalars["loss"] = scalars["loss"] + self.config.damsm_weight * match
@@ -886,6 +932,49 @@ class AttnGANTask:
         # Where the whole batch says the same there is no wrong caption: one of zeros.
         exists = different.any(dim=1)
         return torch.where(exists[:, None], candidates[partner], 0.0), None
+
+    def _choices(
+        self, batch: Batch, captions: Tensor, step: Any
+    ) -> list[tuple[Tensor, Tensor]]:
+        """What a picture has to be told from, and numbers of what is asked for.
+
+        Captions (N, D) of the whole batch first; then, where there are labels, those of
+        the whole batch and as many near misses, (2N, D). Nothing without matching.
+        """
+        if not self.config.matching_weight:
+            return []
+        choices = [(captions, step.gather(batch.class_ids))]
+        if self.config.labels:
+            assert batch.attributes is not None  # build() has made sure
+            draws = step.rand(len(batch), 2)
+            near = near_misses(batch.attributes, self.label_sizes, draws)
+            encode, sizes = self.networks["labels"], self.label_sizes
+            rows = batch.attributes, near
+            choices.append(
+                (
+                    torch.cat([step.gather(encode(row)) for row in rows]),
+                    torch.cat([step.gather(label_ids(row, sizes)) for row in rows]),
+                )
+            )
+        return choices
+
+    def _matching(
+        self,
+        logits: list[Tensor],
+        choices: list[tuple[Tensor, Tensor]],
+        step: Any,
+    ) -> Tensor:
+        """How surely the pictures of all stages pick among the choices, a scalar."""
+        if not choices:
+            return torch.zeros((), device=logits[0].device)
+        counts = [len(ids) for _, ids in choices]
+        losses = []
+        for stage in logits:
+            parts = stage.split(counts, dim=1)
+            for part, (_, ids) in zip(parts, choices, strict=True):
+                everyone = step.gather(part)
+                losses.append(pair_matching_loss(everyone, ids[: len(everyone)], ids))
+        return torch.stack(losses).sum()
 
     def _match(self, images: Tensor, batch: Batch, drawn: _Drawn, step: Any) -> Tensor:
         """The matching loss of drawn pictures against the captions of all processes."""

@@ -486,7 +486,7 @@ def _detached(groups: list[_Captions]) -> list[_Captions]:
     return [_Captions(conditions.detach(), ids) for conditions, ids in groups]
 
 
-def _label_ids(attributes: Tensor, sizes: Sequence[int]) -> Tensor:
+def label_ids(attributes: Tensor, sizes: Sequence[int]) -> Tensor:
     """A number for each row of attributes (B, A), equal where the rows are equal."""
     ids = torch.zeros_like(attributes[:, 0])
     for column, size in enumerate(sizes):
@@ -708,7 +708,7 @@ class CGANTask:
         right = encoder(batch.attributes) if self.config.labels else condition
         conditions = [step.gather(right), step.gather(encoder(near))]
         ids = [
-            step.gather(_label_ids(rows, sizes)) for rows in (batch.attributes, near)
+            step.gather(label_ids(rows, sizes)) for rows in (batch.attributes, near)
         ]
         groups.append(_Captions(torch.cat(conditions), torch.cat(ids)))
         return groups

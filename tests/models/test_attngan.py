@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -303,6 +304,10 @@ def test_unknown_choices_are_named() -> None:
         AttnGANConfig(objective="hing")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match='mismatch="all" judges every'):
         AttnGANConfig(mismatch="all")
+    with pytest.raises(ValueError, match=r'need mismatch="all"; got .next'):
+        replace(TINY, matching_weight=1.0)
+    with pytest.raises(ValueError, match=r"labels=True adds.*matching_weight=0"):
+        replace(RECIPES["matching"], matching_weight=0.0)
     with pytest.raises(ValueError, match=r"mismatch must be one of.*got 'none'"):
         AttnGANConfig(mismatch="none")  # type: ignore[arg-type]
 
@@ -448,14 +453,29 @@ RECIPES = {
     "everything": replace(
         TINY, augment=True, r1_weight=1.0, judge_norm="none", train_text=True
     ),
+    "matching": replace(
+        TINY,
+        projection=True,
+        mismatch="all",
+        matching_weight=1.0,
+        labels=True,
+        judge_norm="none",
+    ),
 }
+
+
+def a_task(
+    config: AttnGANConfig, matcher: DAMSMMatcher, dataset: CaptionedDataset
+) -> AttnGANTask:
+    torch.manual_seed(0)
+    sizes = [len(values) for values in dataset.attributes.values()]
+    return AttnGANTask(config, copy.deepcopy(matcher), dataset.max_tokens, sizes)
 
 
 def one_step(
     config: AttnGANConfig, matcher: DAMSMMatcher, dataset: CaptionedDataset, **training
 ) -> tuple[AttnGANTask, Run]:
-    torch.manual_seed(0)
-    task = AttnGANTask(config, copy.deepcopy(matcher), dataset.max_tokens)
+    task = a_task(config, matcher, dataset)
     settings = {"steps": 1, "batch_size": 4, "log_every": 1, "progress": "none"}
     return task, fit(task, dataset, TrainingConfig(**(settings | training)))
 
@@ -465,8 +485,7 @@ def test_a_step_changes_what_is_trained_and_nothing_else(
     recipe: str, matcher: DAMSMMatcher, dataset: CaptionedDataset
 ) -> None:
     config = RECIPES[recipe]
-    torch.manual_seed(0)
-    before = AttnGANTask(config, copy.deepcopy(matcher), dataset.max_tokens).networks
+    before = a_task(config, matcher, dataset).networks
     task, run = one_step(config, matcher, dataset)
     for name, network in task.networks.items():
         old = dict(before[name].named_parameters())
@@ -601,6 +620,29 @@ def test_every_pair_is_the_mean_over_drawn_pairs() -> None:
             drawn(images, sentence, rolled)[2],
             matrix[torch.arange(4), (torch.arange(4) + shift) % 4],
         )
+
+
+def test_pictures_pick_captions_and_labels_among_near_misses(
+    matcher: DAMSMMatcher, dataset: CaptionedDataset
+) -> None:
+    task = a_task(RECIPES["matching"], matcher, dataset)
+    batch = dataset.batch(range(8))
+    step = SimpleNamespace(gather=lambda x: x, rand=torch.rand)
+    captions = torch.randn(8, 6)
+    (first, asked), (labels, ids) = task._choices(batch, captions, step)
+    assert first is captions and asked is batch.class_ids
+    assert labels.shape == (16, 6) and ids.shape == (16,)
+    torch.testing.assert_close(labels[:8], task.networks["labels"](batch.attributes))
+    same_scene = batch.class_ids[:, None] == batch.class_ids
+    assert (ids[:8, None] == ids[:8])[same_scene].all()
+    assert (ids[8:] != ids[:8]).any()  # most rows have a value that can be changed
+    # a judge that is sure of the right choice pays nothing, an ignorant one log n
+    sure = torch.cat([torch.eye(8), torch.eye(8), torch.zeros(8, 8)], dim=1) * 100
+    choices = [(first, torch.arange(8)), (labels, torch.arange(16))]
+    assert task._matching([sure], choices, step) == pytest.approx(0, abs=1e-6)
+    ignorant = task._matching([torch.zeros(8, 24)], choices, step)
+    expected = 2 * math.log(8) + math.log(16) + math.log(8)
+    assert ignorant == pytest.approx(expected, rel=1e-5)
 
 
 def test_build_says_what_does_not_fit(

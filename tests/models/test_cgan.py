@@ -29,7 +29,7 @@ from mmgen.models.cgan import (
     CGANTask,
     Generator,
     ProjectionDiscriminator,
-    _label_ids,
+    label_ids,
     hinge_discriminator_loss,
     hinge_generator_loss,
     minimax_discriminator_loss,
@@ -457,7 +457,7 @@ def test_discriminator_loss_by_hand(vocabulary: Vocabulary) -> None:
 
 def test_label_ids_are_equal_exactly_where_labels_are() -> None:
     grid = torch.cartesian_prod(*(torch.arange(-1, size) for size in (2, 4, 3)))
-    ids = _label_ids(grid, (2, 4, 3))
+    ids = label_ids(grid, (2, 4, 3))
     assert ids.unique().numel() == len(grid)
 
 
