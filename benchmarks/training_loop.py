@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -125,7 +126,8 @@ class Turns:
 
     def __init__(self, dataset: Any, hand: ByHand, rounds: Rounds, block: int) -> None:
         self.dataset, self.hand, self.rounds, self.block = dataset, hand, rounds, block
-        self.data_seconds = 0.0
+        # of the loop's blocks, and of getting their batches; here nothing else loads
+        self.cpu_seconds, self.data_cpu_seconds = 0.0, 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.dataset, name)
@@ -142,8 +144,13 @@ class Turns:
                 for _ in range(self.block):
                     self.hand.step(next(theirs))
             with self.rounds.measure("mmgen.training"):
+                began = time.process_time()
                 for _ in range(self.block):
-                    yield next(ours)
+                    asked = time.process_time()
+                    batch = next(ours)
+                    self.data_cpu_seconds += time.process_time() - asked
+                    yield batch
+                self.cpu_seconds += time.process_time() - began
         raise Enough
 
 
@@ -153,8 +160,12 @@ class Enough(Exception):
 
 def run(
     method: str, data: str, scale: str, device: str, repetitions: int, block: int
-) -> Comparison:
-    """Compare the loop with steps by hand for a method at a scale."""
+) -> tuple[Comparison, float]:
+    """Compare the loop with steps by hand for a method at a scale.
+
+    Returns:
+        The comparison, and the share of the loop's CPU seconds that loading took.
+    """
     task_class = find_class(METHODS[method])
     config, training, options = task_class.defaults(scale, data)
     dataset = load_dataset(data, **options)
@@ -184,7 +195,7 @@ def run(
     try:
         fit(tasks[1], turns, settings)
     except Enough:
-        return rounds.comparison()
+        return rounds.comparison(), turns.data_cpu_seconds / turns.cpu_seconds
     raise AssertionError("fit ended before there were rounds enough")
 
 
@@ -199,11 +210,12 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=10, help="steps a repetition")
     given = parser.parse_args()
     device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    result = run(
+    result, loading = run(
         given.method, given.data, given.scale, device, given.repetitions, given.block
     )
     print(f"{given.block} steps of {given.method} on {given.data}, {given.scale} scale")
     print(result.table())
+    print(f"loading took {loading:.1%} of the loop's CPU time")
     facts = {
         "method": given.method,
         "data": given.data,
@@ -212,6 +224,7 @@ def main() -> None:
         "comparison": result.to_json(),
         "overhead": result.ratios["mmgen.training"] - 1,
         "limit": 0.05,
+        "loading_share_of_cpu_time": loading,
     }
     name = "training_loop" if device == "cpu" else "training_loop_gpu"
     print(write(name, facts, device))

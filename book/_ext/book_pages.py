@@ -1,16 +1,22 @@
 """What the book's pages need beyond Sphinx.
 
-Figures of notebooks keep their words, docstrings may be written for people, and no page
-loads thebe, which would start its code on another host.
+Figures of notebooks keep their words, docstrings may be written for people, pages may
+name a measured number in place of typing it, and no page loads thebe, which would start
+its code on another host.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
+from sphinx.util.docutils import SphinxRole
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 
 
 class AlternativeText(SphinxTransform):
@@ -95,9 +101,47 @@ def without_thebe(app: Sphinx, config: object) -> None:
         ]
 
 
+def measured(text: str, results: Path = RESULTS) -> tuple[Path, str]:
+    """What ``{measured}`` stands for: ``benchmarks/shapes.json > speed > … > ,.0f``.
+
+    Args:
+        text: file, keys down to a number or a string, and its format, between ``>``.
+        results: folder of the files.
+
+    Returns:
+        The file, and the formatted value.
+
+    Raises:
+        ValueError: a file, a key or a format that there is not.
+    """
+    name, *keys, form = (part.strip() for part in text.split(">"))
+    path = results / name
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        for key in keys:
+            value = value[key]
+        return path, format(value, form)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{text!r} names no measured value: {error!r}") from error
+
+
+class Measured(SphinxRole):
+    """A number that a run or a benchmark wrote; the page follows its file."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        try:
+            path, value = measured(self.text)
+        except ValueError as error:
+            said = self.inliner.reporter.error(str(error), line=self.lineno)
+            return [self.inliner.problematic(self.rawtext, self.rawtext, said)], [said]
+        self.env.note_dependency(str(path))
+        return [nodes.Text(value)], []
+
+
 def setup(app: Sphinx) -> dict[str, object]:
     # before napoleon, which writes markup of its own
     app.connect("autodoc-process-docstring", escape_docstring, priority=100)
     app.connect("config-inited", without_thebe, priority=1)
     app.add_transform(AlternativeText)
+    app.add_role("measured", Measured())
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -16,7 +16,8 @@ SCHEDULES = ("constant", "cosine")
 PROGRESS = ("auto", "bar", "line", "none")
 # Those that copy the whole model to every process. A sharded strategy makes optimisers
 # after wrapping and hides single parameters, which freezing per phase and the averages
-# both need; none of the book's networks is too large for one device.
+# both need; Fabric shards on GPUs alone, so that no test on a processor could hold it;
+# and none of the book's networks is too large for one device.
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 
 T = TypeVar("T")

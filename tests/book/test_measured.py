@@ -1,0 +1,52 @@
+"""Numbers that pages name instead of typing them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+
+import pytest
+from built_book import ROOT
+
+path = ROOT / "book" / "_ext" / "book_pages.py"
+spec = importlib.util.spec_from_file_location("book_pages", path)
+assert spec is not None and spec.loader is not None
+book_pages = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(book_pages)
+
+
+@pytest.fixture
+def results(tmp_path):
+    content = {"speed": {"render, 64 px": {"rate": 12143.4}}, "device": "CPU"}
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def test_a_number_is_found_and_formatted(results):
+    text = "b.json > speed > render, 64 px > rate > ,.0f"
+    assert book_pages.measured(text, results) == (results / "b.json", "12,143")
+    assert book_pages.measured("b.json > device > s", results)[1] == "CPU"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "c.json > device > s",
+        "b.json > speed > render, 32 px > rate > ,.0f",
+        "b.json > device > .2f",
+        "b.json > device > name > s",
+    ],
+)
+def test_what_is_not_there_is_an_error_that_stops_the_build(results, text):
+    with pytest.raises(ValueError, match="names no measured value"):
+        book_pages.measured(text, results)
+
+
+@pytest.mark.parametrize(
+    "page", sorted(ROOT.glob("book/**/*.md")), ids=lambda p: p.stem
+)
+def test_every_page_names_values_that_there_are(page):
+    for text in re.findall(r"\{measured\}`([^`]+)`", page.read_text("utf-8")):
+        file, value = book_pages.measured(text)
+        assert file.is_file() and value
