@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, relu, softplus
+from torch.nn.functional import avg_pool2d, interpolate, layer_norm, relu, softplus
 from torch.nn.utils.parametrizations import spectral_norm
 
 from mmgen.data.vocabulary import Vocabulary
@@ -64,6 +64,7 @@ class AttnGANConfig:
     attention: bool = True  # False: every pixel gets the sentence in place of words
     legacy_mask: bool = False  # True: the published code's misplaced padding mask
     modulate: bool = False  # let c and z scale and shift every normalisation
+    normalise_text: bool = False  # features of sentence and words to unit variance
     discriminator_channels: int = 64  # features of a discriminator at half of 64 px
     judge_norm: Literal["batch", "spectral", "none"] = "batch"  # of discriminators
     projection: bool = False  # judge the caption by an inner product, not a convolution
@@ -153,6 +154,7 @@ class AttnGANConfig:
             generator_channels=48,
             discriminator_channels=64,
             modulate=True,
+            normalise_text=True,
             judge_norm="spectral",
             projection=True,
             objective="hinge",
@@ -388,6 +390,11 @@ class Generator(nn.Module):
         Returns:
             Pictures and attention of every stage, mu and logvar.
         """
+        if self.config.normalise_text:
+            # A matching model's features are told apart by direction; their size is as
+            # it happens (0.17 a feature on Shapes), and eps of size 1 would drown them.
+            sentence = layer_norm(sentence, sentence.shape[-1:])
+            words = layer_norm(words, words.shape[-1:])
         mu, logvar = self.augmentation(sentence)
         eps = torch.randn_like(mu) if eps is None else eps
         condition = mu + eps * torch.exp(0.5 * logvar)  # c = mu + eps * sigma
@@ -409,6 +416,9 @@ def _initialise(module: nn.Module) -> None:
             nn.init.orthogonal_(child.weight)
             if isinstance(child, nn.Linear) and child.bias is not None:
                 nn.init.zeros_(child.bias)
+        elif isinstance(child, ConditionalBatchNorm2d):
+            # Near plain batch norm: z would otherwise turn the signs of channels.
+            nn.init.normal_(child.modulate.weight, std=0.02)
         elif isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d) and child.affine:
             nn.init.normal_(child.weight, 1.0, 0.02)
 
