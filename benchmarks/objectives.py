@@ -9,6 +9,7 @@ for all: they were chosen with the hinge, which a reader should know.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -88,6 +89,10 @@ def main() -> None:
         training["steps"] = given.steps
     dataset = load_dataset("shapes", **options)
     found: dict[str, Any] = {}
+    if given.out.exists():  # other weights of the same training are kept
+        before = json.loads(given.out.read_text(encoding="utf-8"))
+        if before["training"] == training:
+            found = before["matching"]
     for weight, objective in product(given.matching, OBJECTIVES):
         chosen = replace(config, objective=objective, matching_weight=weight)
         runs = []

@@ -107,6 +107,21 @@ class CaptionedDataset(ABC):
             )
         return self.finish(self.prepare(rows, epoch), device)
 
+    def nearly_right(
+        self, batch: Batch, chances: Sequence[Sequence[float]]
+    ) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Captions that are each wrong for their picture in one fact, if it knows any.
+
+        Args:
+            batch: of this data set.
+            chances: three numbers in [0, 1) a sample, that decide which.
+
+        Returns:
+            Tokens (B, T), lengths (B,) and ids (B,) as those of ``batch``, on its
+            device; None where the data set cannot say what would be wrong.
+        """
+        return None
+
     def batches(
         self,
         batch_size: int,

@@ -22,6 +22,7 @@ from mmgen.data.draws import draws
 from mmgen.data.shapes_demand import TASKS, Demand, ObjectDemand, facts
 from mmgen.data.shapes_judge import ATTRIBUTES, judge
 from mmgen.data.shapes_language import MAX_TOKENS, describe, vocabulary
+from mmgen.data.shapes_nearly import nearly
 from mmgen.data.shapes_parse import parse
 from mmgen.data.shapes_read import Readings, read
 from mmgen.data.shapes_render import check_image_size, draw, palettes, render
@@ -222,6 +223,31 @@ class ShapesDataset(CaptionedDataset):
             attributes=there(prepared.attributes).long(),
             indices=there(prepared.indices),
         )
+
+    def nearly_right(
+        self, batch: Batch, chances: Sequence[Sequence[float]]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Captions with one fact changed, in the languages of the right ones."""
+        wrong = [
+            nearly(Demand.of_id(identity), which, what)
+            for identity, (which, what, _) in zip(
+                batch.class_ids.tolist(), chances, strict=True
+            )
+        ]
+        captions = [
+            describe(demand, _language(right), int(words * 2**31))
+            for demand, right, (_, _, words) in zip(
+                wrong, batch.captions, chances, strict=True
+            )
+        ]
+        tokens, lengths = self.vocabulary.encode(captions, self.max_tokens)
+        device = batch.class_ids.device
+        ids = torch.tensor([demand.id for demand in wrong], device=device)
+        return tokens.to(device), lengths.to(device), ids
+
+
+def _language(caption: str) -> str:
+    return "en" if caption.isascii() else "zh"
 
 
 def demand_ids(scenes: SceneTable) -> np.ndarray:

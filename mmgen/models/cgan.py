@@ -61,7 +61,7 @@ class CGANConfig:
     max_width: int = 128  # and no wider than this
     depth: int = 0  # residual convolutions at every resolution
     matching_weight: float = 1.0  # of picking the caption among the batch's
-    labels: bool = False  # sentences: compare pictures with the set's labels as well
+    labels: bool = False  # sentences: labels and nearly right captions teach as well
     augment: bool = False  # shift and cover what the discriminator sees (small data)
     generator_rate: float = 4e-4  # Adam's learning rate
     discriminator_rate: float = 6e-4  # of the discriminator, which leads
@@ -475,6 +475,12 @@ class ProjectionDiscriminator(nn.Module):
 LABELLED = ("shapes", "emoji")  # data sets whose pictures come with attributes
 
 
+# (batch, chances) -> tokens, lengths and ids of captions wrong in one fact, or None
+NearlyRight = Callable[
+    ["Batch", Sequence[Sequence[float]]], tuple[Tensor, Tensor, Tensor] | None
+]
+
+
 class _Captions(NamedTuple):
     """Conditions that pictures are compared with, and a number for what each says."""
 
@@ -513,11 +519,13 @@ class CGANTask:
         vocabulary: Vocabulary,
         attributes: Mapping[str, Sequence[str]],
         max_tokens: int,
+        nearly_right: NearlyRight = lambda batch, chances: None,
     ) -> None:
         self.config = config
         self.vocabulary = vocabulary
         self.attributes = dict(attributes)
         self.max_tokens = max_tokens
+        self.nearly_right = nearly_right
         self.networks: dict[str, nn.Module] = {
             "encoder": _encoder(config, vocabulary, self.attributes),
             "generator": Generator(config),
@@ -603,7 +611,13 @@ class CGANTask:
                 f'condition="attributes" and labels=True need a data set with '
                 f'attributes; {dataset.name!r} has none. Use condition="sentence".'
             )
-        return cls(config, dataset.vocabulary, dataset.attributes, dataset.max_tokens)
+        return cls(
+            config,
+            dataset.vocabulary,
+            dataset.attributes,
+            dataset.max_tokens,
+            dataset.nearly_right,
+        )
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam for each phase, with the momentum that GANs are trained with."""
@@ -691,25 +705,30 @@ class CGANTask:
     def _captions(self, batch: Batch, condition: Tensor, step: Any) -> list[_Captions]:
         """What pictures are compared with: the captions first, then labels if wanted.
 
-        Those of all processes, as in one big batch. Where there are labels, wrong ones
-        can be made as hard as they get, and follow the right ones.
+        Those of all processes, as in one big batch. Where there are labels, wrong
+        captions and labels can be made as hard as they get, and follow the right ones.
         """
         groups = []
         if self.config.condition == "sentence":
-            groups.append(
-                _Captions(step.gather(condition), step.gather(batch.class_ids))
-            )
+            conditions, ids = step.gather(condition), step.gather(batch.class_ids)
             if not self.config.labels:
-                return groups
+                return [_Captions(conditions, ids)]
+            # each right in all but one fact, where the data set can tell; it writes
+            # text, so that the processor waits here for a GPU's draws
+            nearly = self.nearly_right(batch, step.rand(len(batch), 3).tolist())
+            if nearly is not None:
+                tokens, lengths, wrong = nearly
+                features = self.networks["encoder"](tokens, lengths)[1]
+                conditions = torch.cat([conditions, step.gather(features)])
+                ids = torch.cat([ids, step.gather(wrong)])
+            groups.append(_Captions(conditions, ids))
         assert batch.attributes is not None  # build() has made sure
         sizes = [len(values) for values in self.attributes.values()]
         near = near_misses(batch.attributes, sizes, step.rand(len(batch), 2))
         encoder = self.networks["labels" if self.config.labels else "encoder"]
         right = encoder(batch.attributes) if self.config.labels else condition
         conditions = [step.gather(right), step.gather(encoder(near))]
-        ids = [
-            step.gather(label_ids(rows, sizes)) for rows in (batch.attributes, near)
-        ]
+        ids = [step.gather(label_ids(rows, sizes)) for rows in (batch.attributes, near)]
         groups.append(_Captions(torch.cat(conditions), torch.cat(ids)))
         return groups
 

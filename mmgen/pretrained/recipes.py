@@ -51,7 +51,14 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "cgan-shapes64": Recipe("cgan --data shapes --scale full", _SHAPES),
-    "cgan-emoji64": Recipe("cgan --data emoji --scale full", _EMOJI),
+    "cgan-emoji64": Recipe(
+        "cgan --data emoji --scale full",
+        # combinations never seen, and those of the training
+        tuple(
+            ("--split", split, "--scorer", "damsm-emoji64")
+            for split in ("test", "train")
+        ),
+    ),
     "damsm-shapes64": Recipe("damsm --data shapes --scale full", _SHAPES),
     "damsm-emoji64": Recipe("damsm --data emoji --scale full", _EMOJI_MATCHING),
     # The judges: trained apart from what they judge, from other first weights.
@@ -104,7 +111,8 @@ def publish(name: str, out: Path, weights: Path) -> None:
         "threads": manifest["threads"],
         "seed": manifest["seed"],
         "torch": manifest["torch"],
-        "commit": manifest["commit"],
+        # a run that went on may have gone on with other source
+        "commit": " && ".join(map(str, manifest.get("commits", [manifest["commit"]]))),
         "date": manifest["updated"],
         "metrics": known.get("metrics", {}),
     }

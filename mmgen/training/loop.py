@@ -326,6 +326,7 @@ class _Loop:
         # the program's name without its folder, which is this machine's alone
         self.commands = [[Path(sys.argv[0]).name, *sys.argv[1:]]]
         self.environment = manifests.environment(self.device)
+        self.commits = [self.environment["commit"]]
         stopped = "error"
         with contextlib.ExitStack() as stack:
             stack.enter_context(_backends(self.config.deterministic))
@@ -545,6 +546,8 @@ class _Loop:
             before = _read_json(self.folder / "manifest.json")
             self.began = before.get("started", self.began)
             self.commands = [*before.get("commands", []), *self.commands]
+            earlier = before.get("commits", [before.get("commit")])
+            self.commits = [*earlier, *self.commits]
         self._write_manifest("running")
 
     def _describe(self) -> dict[str, Any]:
@@ -625,6 +628,7 @@ class _Loop:
         self.manifest = {
             **self.environment,
             "commands": self.commands,  # the first, and each that went on
+            "commits": self.commits,  # of the source, for each of them
             "started": self.began,
             "updated": manifests.now(),
             "stopped": stopped,

@@ -29,9 +29,9 @@ from mmgen.models.cgan import (
     CGANTask,
     Generator,
     ProjectionDiscriminator,
-    label_ids,
     hinge_discriminator_loss,
     hinge_generator_loss,
+    label_ids,
     minimax_discriminator_loss,
     minimax_generator_loss,
     minimax_value,
@@ -417,6 +417,20 @@ def test_each_phase_reaches_its_own_networks(
                 for p in network.parameters()
             )
             assert reached == (name in owners[phase]), (phase, name)
+
+
+def test_nearly_right_captions_join_those_of_the_batch() -> None:
+    dataset = load_dataset("shapes", "train", 32, objects=(1, 2), size=32)
+    batch, step = dataset.batch(range(6)), one_step("discriminator")
+    for labels, sizes in ((False, [6]), (True, [12, 12])):
+        task = CGANTask.build(replace(TINY, labels=labels), dataset)
+        groups = task._captions(batch, task._encode(batch), step)
+        assert [len(group.ids) for group in groups] == sizes
+        assert [len(group.conditions) for group in groups] == sizes
+    sentences, ids = groups[0]
+    assert torch.equal(ids[:6], batch.class_ids)
+    assert (ids[6:] != batch.class_ids).all()
+    assert (sentences[6:] != sentences[:6]).any(dim=1).all()
 
 
 def test_discriminator_loss_by_hand(vocabulary: Vocabulary) -> None:

@@ -393,6 +393,8 @@ class TestResume:
         second = json.loads(path.read_text())
         told = {"steps": 8, "gradient_clip": 0.5}
         assert second == {**first, "training": {**first["training"], **told}}
+        manifest = json.loads((tmp_path / "r" / "manifest.json").read_text())
+        assert len(manifest["commands"]) == len(manifest["commits"]) == 2
         again = Run.resume(tmp_path / "r", ToyDataset(), steps=12)
         assert again.history[-1]["generator/gradient_norm"] > 0
 

@@ -1,0 +1,110 @@
+"""Captions that are wrong in one fact: what teaches a judge to read closely.
+
+Another caption of the batch is usually wrong in everything, so that a judge need only
+look at a colour to refuse it. Change one fact of the right caption, the background say,
+or which of two objects has which colour, and nothing else will do than to look at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from mmgen.data.shapes_demand import Demand, ObjectDemand, canonical
+from mmgen.data.shapes_world import (
+    BACKGROUNDS,
+    COLOURS,
+    HELD_OUT,
+    MAX_OBJECTS,
+    POSITIONS,
+    RELATIONS,
+    SHAPES,
+    SIZES,
+)
+
+_VALUES = {"shape": SHAPES, "colour": COLOURS, "size": SIZES, "position": POSITIONS}
+_Groups = list[ObjectDemand]
+
+
+def nearly(demand: Demand, which: float, what: float) -> Demand:
+    """The demand with one of its facts changed, or two of its facts exchanged.
+
+    Args:
+        demand: of a caption.
+        which: in [0, 1), picks the kind of fact: a shape, colour, size or position that
+            is stated, a number above one, the relation, the background, or which of two
+            groups has which shape or colour. All are equally likely.
+        what: in [0, 1), picks one of the demands that differ in it.
+
+    Returns:
+        A demand that no picture meets together with the first. Pairs of colour and
+        shape that are held out of training are not made: they would be learned as
+        always wrong.
+    """
+    groups = list(demand.objects)
+    if demand.relation is not None:  # the first is here of the second, one by one
+        groups = [replace(g, count=1) for g in groups for _ in range(g.count)]
+    kinds = _kinds(demand, groups)
+    first = int(which * len(kinds))
+    for kind in kinds[first:] + kinds[:first]:
+        options = [
+            option
+            for option in kind()
+            if option.id != demand.id
+            and not any((g.colour, g.shape) in HELD_OUT for g in option.objects)
+        ]
+        if options:
+            return options[int(what * len(options))]
+    raise AssertionError(f"every shape of {demand} could be another one")
+
+
+def _kinds(demand: Demand, groups: _Groups) -> Sequence[Callable[[], Iterator[Demand]]]:
+    """One function for each kind of fact that the demand states."""
+
+    def made(changed: _Groups) -> Demand:
+        return canonical(changed, demand.relation, demand.background)
+
+    def values(name: str) -> Iterator[Demand]:
+        for i, group in enumerate(groups):
+            if getattr(group, name) is not None:
+                for value in _VALUES[name]:
+                    changed = replace(group, **{name: value})
+                    yield made([*groups[:i], changed, *groups[i + 1 :]])
+
+    def numbers() -> Iterator[Demand]:
+        free = MAX_OBJECTS - demand.count
+        for i, group in enumerate(groups):
+            for count in range(1, group.count + free + 1):
+                yield made([*groups[:i], replace(group, count=count), *groups[i + 1 :]])
+
+    def exchanged(name: str) -> Iterator[Demand]:
+        a, b = groups
+        first = replace(a, **{name: getattr(b, name)})
+        yield made([first, replace(b, **{name: getattr(a, name)})])
+
+    def relations() -> Iterator[Demand]:
+        for relation in RELATIONS:
+            yield canonical(groups, relation, demand.background)
+
+    def backgrounds() -> Iterator[Demand]:
+        for background in BACKGROUNDS:
+            yield replace(demand, background=background)
+
+    kinds: list[Callable[[], Iterator[Demand]]] = [
+        lambda name=name: values(name)
+        for name in _VALUES
+        if any(getattr(group, name) is not None for group in groups)
+    ]
+    if demand.relation is not None:
+        kinds.append(relations)
+    elif demand.count > 1:
+        kinds.append(numbers)
+    if len(groups) == 2:
+        kinds += [
+            lambda name=name: exchanged(name)
+            for name in ("shape", "colour")
+            if getattr(groups[0], name) != getattr(groups[1], name)
+        ]
+    if demand.background is not None:
+        kinds.append(backgrounds)
+    return kinds

@@ -1,0 +1,82 @@
+"""Captions that are wrong in one fact: never right, in the same words and language."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from mmgen.data import load_dataset
+from mmgen.data.shapes import HELD_OUT, Demand, facts, judge, parse, sample_scenes
+from mmgen.data.shapes_nearly import nearly
+
+CHANCES = np.random.default_rng(0).random((3000, 2)).tolist()
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list:
+    scenes = sample_scenes(3000, seed=7)
+    rows = zip(scenes, CHANCES, strict=True)
+    return [(scene, nearly(facts(scene), *chance)) for scene, chance in rows]
+
+
+def test_no_scene_meets_the_changed_demand(pairs):
+    for scene, wrong in pairs:
+        assert not all(judge(wrong, scene).values()), (scene, wrong)
+
+
+def test_what_is_changed_is_little(pairs):
+    """One group, or one exchange between two, or the relation, or the background."""
+    for scene, wrong in pairs:
+        right = facts(scene)
+        before, after = (
+            Counter(
+                {(g.shape, g.colour, g.size, g.position): g.count for g in d.objects}
+            )
+            for d in (right, wrong)
+        )
+        parts = [
+            before != after,
+            # told of the other object first, a relation may turn round by itself
+            before == after and right.relation != wrong.relation,
+            right.background != wrong.background,
+        ]
+        assert sum(parts) == 1
+        assert (right.relation is None) == (wrong.relation is None)
+        assert (right.background is None) == (wrong.background is None)
+        assert len(before - after) <= 2 and wrong.count <= 4
+
+
+def test_every_kind_of_fact_is_changed_sometimes(pairs):
+    said = [(s, w) for s, w in pairs if "background" in s.mentions]
+    grounds = sum(facts(s).background != w.background for s, w in said)
+    assert 0.1 < grounds / len(said) < 0.5
+    related = [(s, w) for s, w in pairs if "relation" in s.mentions]
+    turned = sum(facts(s).objects == w.objects for s, w in related)
+    assert 0.1 < turned / len(related) < 0.6
+
+
+def test_pairs_that_training_never_shows_are_not_made(pairs):
+    named = {(g.colour, g.shape) for _, wrong in pairs for g in wrong.objects}
+    assert not named & HELD_OUT and len(named) > 30
+
+
+@pytest.mark.parametrize("language", ["en", "zh", "both"])
+def test_a_batch_gets_captions_of_its_languages(language):
+    dataset = load_dataset("shapes", "train", 16, language, size=64)
+    batch = dataset.batch(range(64))
+    chances = np.random.default_rng(1).random((64, 3)).tolist()
+    tokens, lengths, ids = dataset.nearly_right(batch, chances)
+    assert tokens.shape == batch.tokens.shape and lengths.min() > 0
+    assert (ids != batch.class_ids).all()
+    texts = dataset.vocabulary.decode(tokens)
+    for text, right, identity in zip(texts, batch.captions, ids.tolist(), strict=True):
+        assert text.isascii() == right.isascii() and "<unk>" not in text
+        assert parse(text) == Demand.of_id(identity)
+    again = dataset.nearly_right(batch, chances)
+    assert all(map(torch.equal, (tokens, lengths, ids), again))
+
+
+def test_data_that_cannot_tell_says_so():
+    dataset = load_dataset("emoji", "train", 16, subset="roles")
+    assert dataset.nearly_right(dataset.batch([0]), [[0.1, 0.2, 0.3]]) is None
