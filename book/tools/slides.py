@@ -3,14 +3,15 @@
     python book/tools/slides.py                 all chapters
     python book/tools/slides.py notebooks/vae.ipynb
 
-A section of the chapter begins a slide. What a class should look at goes onto it: its
-headings, equations, lists, tables, sentences that open with a bold word, and figures;
-code only where the cell carries the tag ``slide``. The full text becomes the speaker's
-notes (press S).
+A section of the chapter begins a slide, and goes on below it (press Space) where one
+does not hold it. What a class should look at goes onto it: headings, equations, lists,
+tables, the sentences that a bold word opens, and figures; code only where the cell
+carries the tag ``slide``. The full text becomes the speaker's notes (press S).
 """
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import tempfile
@@ -26,63 +27,134 @@ ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "build" / "slides"
 PACKAGES = ("reveal.js@4.6.1", "requirejs@2.3.7", "jquery@3.7.1")
 MATHJAX = """<script>
-window.MathJax = {tex: {inlineMath: [["$", "$"]], displayMath: [["$$", "$$"]]}};
+window.MathJax = {
+  tex: {inlineMath: [["$", "$"]], displayMath: [["$$", "$$"]]},
+  startup: {ready() {
+    MathJax.startup.defaultReady();
+    // nbconvert's page asks MathJax 2 to draw hidden formulas again; 3 need not
+    MathJax.Hub = {getAllJax: () => false};
+  }},
+};
 </script>
 <script src="lib/mathjax/tex-mml-chtml.js" defer></script>
 <style>
-.reveal { font-size: 26px; } .reveal h2, .reveal h3 { text-transform: none; }
-.reveal .jp-RenderedHTMLCommon { font-size: 26px; overflow: visible; }
-.reveal .jp-RenderedImage img { max-height: 62vh; width: auto; }
+.reveal { font-size: 25px; }
+.reveal h1, .reveal h2, .reveal h3 { text-transform: none; margin: 0 0 18px; }
+.reveal h1 { font-size: 44px; } .reveal h2, .reveal h3 { font-size: 34px; }
+.reveal .jp-RenderedHTMLCommon { font-size: 25px; overflow: visible; }
+.reveal .jp-RenderedHTMLCommon > *:not(h1, h2, h3) { margin: 0 0 14px; }
+.reveal .jp-RenderedHTMLCommon table { font-size: 20px; }
+.reveal .jp-RenderedImage { text-align: center; }
+.reveal .jp-RenderedImage img { max-height: 540px; width: auto; margin: 0 auto; }
 .reveal .jp-InputPrompt, .reveal .jp-OutputPrompt { display: none; }
 .reveal section .jp-InputArea-editor { font-size: 17px; }
 </style>
 </head>"""
 
 
-def shown(markdown: str) -> str:
-    """The parts of a text cell that belong onto a slide."""
-    blocks = re.split(r"\n\s*\n", markdown.strip())
-    marks = ("#", "$$", "- ", "* ", "1. ", "| ", "**", "![")
-    return "\n\n".join(block for block in blocks if block.startswith(marks))
+class Deck:
+    """Slides under way: blocks are packed until one is full.
+
+    Weights are lines of text, roughly; a slide of 700 pixels takes ``FULL`` of them.
+    """
+
+    FULL = 12.0
+
+    def __init__(self) -> None:
+        self.cells: list[NotebookNode] = []
+        self.heading = ""
+        self.kind = "slide"
+        self.blocks: list[str] = []
+        self.notes: list[str] = []
+        self.weight = 0.0
+
+    def add(self, block: str) -> None:
+        """Put a block onto the slide, or onto a new one that repeats the heading."""
+        size = weight(block)
+        if self.blocks and self.weight + size > self.FULL:
+            self.finish()
+        self.blocks.append(block)
+        self.weight += size
+
+    def begin(self, heading: str) -> None:
+        """Begin a section."""
+        self.finish()
+        self.heading = heading
+        self.kind = "subslide" if heading.startswith("###") else "slide"
+
+    def finish(self, cell: NotebookNode | None = None) -> None:
+        """Close the slide; ``cell`` is a figure that fills one of its own."""
+        if self.blocks:
+            self._slide("\n\n".join([self.heading, *self.blocks]))
+        if cell is not None:
+            self._slide(self.heading)
+            cell.metadata["slideshow"] = {"slide_type": "-"}
+            self.cells.append(cell)
+        if self.notes and (self.blocks or cell is not None):
+            notes = nbformat.v4.new_markdown_cell("\n\n".join(self.notes))
+            notes.metadata["slideshow"] = {"slide_type": "notes"}
+            self.cells.append(notes)
+            self.notes = []
+        self.blocks, self.weight = [], 2.0
+
+    def _slide(self, text: str) -> None:
+        slide = nbformat.v4.new_markdown_cell(text)
+        slide.metadata["slideshow"] = {"slide_type": self.kind}
+        self.kind = "subslide"
+        self.cells.append(slide)
+
+
+def weight(block: str) -> float:
+    """Lines that a block takes on a slide."""
+    if block.startswith("$$"):
+        return 2.6 + 1.6 * block.count(r"\\")
+    if block.startswith("!["):
+        return Deck.FULL
+    lines = block.splitlines()
+    if block.startswith("|"):
+        return 1.8 * (len(lines) - 1)
+    items = re.split(r"\n(?=[-*] |\d+\. )", block)
+    return sum(0.4 + math.ceil(len(item) / 72) for item in items)
+
+
+def parts(block: str) -> list[str]:
+    """What of a block belongs onto a slide, in pieces that each fit on one."""
+    if block.startswith(("$$", "| ", "![")):
+        return [block]
+    if re.match(r"[-*] |\d+\. ", block):
+        return re.split(r"\n(?=[-*] |\d+\. )", block)
+    if block.startswith("**"):  # what a bold word opens: a few sentences
+        text = " ".join(block.split())
+        return [" ".join(re.split(r"(?<=[.?!:])\s+(?=[A-Z*$(])", text)[:5])]
+    return []
 
 
 def arrange(notebook: NotebookNode) -> NotebookNode:
     """The notebook's cells as slides, with notes behind them."""
-    cells = []
+    deck = Deck()
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         if cell.cell_type == "markdown":
-            text, kind = shown(cell.source), "-"
-            if cell.source.startswith(("# ", "## ")):
-                kind = "slide"
-            elif cell.source.startswith("### "):
-                kind = "subslide"
-            if text:
-                new = nbformat.v4.new_markdown_cell(text)
-                new.metadata["slideshow"] = {"slide_type": kind}
-                cells.append(new)
-            if text != cell.source.strip():
-                notes = nbformat.v4.new_markdown_cell(cell.source)
-                notes.metadata["slideshow"] = {"slide_type": "notes"}
-                cells.append(notes)
-        elif cell.cell_type == "code":
-            pictures = [
-                output
-                for output in cell.outputs
-                if "image/png" in output.get("data", {})
-            ]
-            if pictures:
-                cell.outputs = pictures
-                cell.metadata["slideshow"] = {"slide_type": "subslide"}
-            elif "slide" in tags:
+            for block in re.split(r"\n\s*\n", cell.source.strip()):
+                if block.startswith("#"):
+                    deck.begin(block.splitlines()[0])
+                else:
+                    deck.notes.append(block)
+                    for part in parts(block):
+                        deck.add(part)
+        else:
+            pictures = [o for o in cell.outputs if "image/png" in o.get("data", {})]
+            if "slide" in tags:
                 cell.outputs = []
-                cell.metadata["slideshow"] = {"slide_type": "subslide"}
-            else:
-                continue
-            if "slide" not in tags:
+                deck.finish(cell)
+            elif pictures:
+                cell.outputs = pictures
                 cell.metadata["transient"] = {"remove_source": True}
-            cells.append(cell)
-    notebook.cells = cells
+                deck.finish(cell)
+    deck.finish()
+    title = re.search(r"^# (.+)", notebook.cells[0].source, flags=re.M)
+    notebook.metadata["title"] = title[1] if title else "Slides"
+    notebook.cells = deck.cells
     notebook.metadata.pop("widgets", None)  # sliders stay in the book
     return notebook
 
