@@ -51,6 +51,8 @@ def nearly(demand: Demand, which: float, what: float) -> Demand:
             option
             for option in kind()
             if option.id != demand.id
+            # two alike have no relation that a caption could tell
+            and (option.relation is None or len(option.objects) == 2)
             and not any((g.colour, g.shape) in HELD_OUT for g in option.objects)
         ]
         if options:

@@ -861,7 +861,8 @@ def _named_values(
 ) -> dict[str, str]:
     """Attribute -> value for every value that stands in the text."""
     named: dict[str, str] = {}
-    rest = f" {caption.lower()} "
+    # emoji say "women wrestling" of two who are each a woman
+    rest = re.sub(r"\b(wo)?men\b", r"\1man", f" {caption.lower()} ")
     known = [(value, name) for name, values in attributes.items() for value in values]
     # longest first: "medium-light" is not "light"
     for value, name in sorted(known, key=lambda pair: -len(pair[0])):

@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from mmgen.data import load_dataset
-from mmgen.data.shapes import HELD_OUT, Demand, facts, judge, parse, sample_scenes
+from mmgen.data.shapes import (
+    HELD_OUT,
+    Demand,
+    describe,
+    facts,
+    judge,
+    parse,
+    sample_scenes,
+)
 from mmgen.data.shapes_nearly import nearly
 
 CHANCES = np.random.default_rng(0).random((3000, 2)).tolist()
@@ -23,6 +31,11 @@ def pairs() -> list:
 def test_no_scene_meets_the_changed_demand(pairs):
     for scene, wrong in pairs:
         assert not all(judge(wrong, scene).values()), (scene, wrong)
+
+
+def test_every_changed_demand_can_be_told_and_read(pairs):
+    for i, (_, wrong) in enumerate(pairs):
+        assert parse(describe(wrong, ("en", "zh")[i % 2], i)) == wrong
 
 
 def test_what_is_changed_is_little(pairs):

@@ -554,6 +554,8 @@ def test_attributes_are_read_from_text_and_from_mappings() -> None:
     assert read_attributes({"role": "astronaut"}, ATTRIBUTES) == [-1, -1, 0]
     # an attribute's own name says nothing more, and needs no warning
     assert read_attributes("dark skin tone", ATTRIBUTES) == [-1, 3, -1]
+    assert read_attributes("women, dark", ATTRIBUTES) == [0, 3, -1]
+    assert read_attributes("men farmer", ATTRIBUTES) == [1, -1, 1]
 
 
 @pytest.mark.parametrize(
