@@ -59,16 +59,9 @@ def base(channels: int) -> AttnGANConfig:
         residual_blocks=1,
         noise_dim=32,
         condition_dim=64,
-        judge_norm="none",
-        mismatch_focus=0.0,
-        matching_weight=1.0,
-        labels=True,
-        kl_weight=0.1,
         damsm="damsm-shapes64",
-        damsm_weight=0.5,
         learning_rate=1e-3,
         discriminator_learning_rate=8e-4,
-        adam_betas=(0.5, 0.999),
     )
 
 

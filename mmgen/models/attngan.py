@@ -31,7 +31,9 @@ from mmgen.layers.attention import WordToPixelAttention
 from mmgen.layers.blocks import SLOPE, ConditionalBatchNorm2d, shift_and_cover
 from mmgen.layers.encoders import TextEncoder
 from mmgen.models.cgan import (
+    LABELLED,
     AttributeEncoder,
+    NearlyRight,
     label_ids,
     near_misses,
     pair_matching_loss,
@@ -72,7 +74,7 @@ class AttnGANConfig:
     mismatch: Literal["next", "drawn", "all"] = "next"  # captions of wrong pairs
     mismatch_focus: float = 0.0  # all: how much the pairs that still pass count more
     matching_weight: float = 0.0  # all: of picking the caption among the batch's
-    labels: bool = False  # all: and the picture's labels among near misses
+    labels: bool = False  # all: among near misses too, of captions and of labels
     damsm_weight: float = 5.0  # lambda, of the matching loss of the last stage
     kl_weight: float = 1.0  # of conditioning augmentation's divergence from N(0, I)
     gamma1: float = 4.0  # sharpness of a word's attention over regions
@@ -145,9 +147,10 @@ class AttnGANConfig:
         """16, 32 and 64 pixels, trained in minutes.
 
         It has what later work added to the original's recipe: a hinge objective,
-        spectral norm in place of the discriminators' batch norm, a projection for the
-        caption, modulated normalisation, wrong pairs that are wrong, and text encoders
-        that go on learning.
+        discriminators without normalisation, a projection for the caption, modulated
+        normalisation, wrong pairs that are wrong, near misses of the data set's labels
+        (``labels=False`` where it has none), and text encoders that go on learning.
+        ``benchmarks/ablations.py`` measures what each is worth.
         """
         small = cls(
             sizes=(16, 32, 64),
@@ -155,16 +158,18 @@ class AttnGANConfig:
             discriminator_channels=64,
             modulate=True,
             normalise_text=True,
-            judge_norm="spectral",
+            judge_norm="none",
             projection=True,
             objective="hinge",
             mismatch="all",
-            mismatch_focus=1.0,
-            damsm_weight=1.0,
+            matching_weight=1.0,
+            labels=True,
+            damsm_weight=0.5,
+            kl_weight=0.1,
             train_text=True,
-            learning_rate=2e-4,
+            learning_rate=4e-4,
             discriminator_learning_rate=4e-4,
-            adam_betas=(0.0, 0.99),
+            adam_betas=(0.5, 0.999),
         )
         return replace(small, **changes)
 
@@ -716,6 +721,7 @@ class AttnGANTask:
         matcher: DAMSMMatcher,
         max_tokens: int,
         label_sizes: Sequence[int] = (),
+        nearly_right: NearlyRight = lambda batch, chances: None,
     ) -> None:
         if matcher.text_encoder.feature_dim != config.feature_dim:
             raise ValueError(
@@ -738,7 +744,7 @@ class AttnGANTask:
             self.averaged = ("generator", "text")
             self.networks["text"] = _copy_of(matcher.text_encoder)
             self.networks["judge_text"] = _copy_of(matcher.text_encoder)
-        self.label_sizes = tuple(label_sizes)
+        self.label_sizes, self.nearly_right = tuple(label_sizes), nearly_right
         if config.labels:
             self.networks["labels"] = AttributeEncoder(
                 self.label_sizes, config.feature_dim
@@ -774,7 +780,7 @@ class AttnGANTask:
             )
         config = replace(config, feature_dim=matcher.text_encoder.feature_dim)
         sizes = [len(values) for values in dataset.attributes.values()]
-        return cls(config, matcher, dataset.max_tokens, sizes)
+        return cls(config, matcher, dataset.max_tokens, sizes, dataset.nearly_right)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam for each phase.
@@ -922,8 +928,12 @@ class AttnGANTask:
     def _judged_sentence(self, batch: Batch, drawn: _Drawn) -> Tensor:
         """The sentence feature that the discriminators are told, (B, D)."""
         if self.config.train_text:
-            return self.networks["judge_text"](batch.tokens, batch.lengths)[1]
+            return self._read_judging(batch.tokens, batch.lengths)
         return drawn.sentence
+
+    def _read_judging(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        name = "judge_text" if self.config.train_text else "matcher_text"
+        return self.networks[name](tokens, lengths)[1]
 
     def _mismatched(
         self, batch: Batch, sentence: Tensor, step: Any
@@ -948,24 +958,33 @@ class AttnGANTask:
     ) -> list[tuple[Tensor, Tensor]]:
         """What a picture has to be told from, and numbers of what is asked for.
 
-        Captions (N, D) of the whole batch first; then, where there are labels, those of
-        the whole batch and as many near misses, (2N, D). Nothing without matching.
+        Captions (N, D) of the whole batch first, followed, where the data set can write
+        them, by as many that are wrong in one fact; then, where there are labels, those
+        of the whole batch and as many near misses, (2N, D). Nothing without matching.
         """
         if not self.config.matching_weight:
             return []
-        choices = [(captions, step.gather(batch.class_ids))]
-        if self.config.labels:
-            assert batch.attributes is not None  # build() has made sure
-            draws = step.rand(len(batch), 2)
-            near = near_misses(batch.attributes, self.label_sizes, draws)
-            encode, sizes = self.networks["labels"], self.label_sizes
-            rows = batch.attributes, near
-            choices.append(
-                (
-                    torch.cat([step.gather(encode(row)) for row in rows]),
-                    torch.cat([step.gather(label_ids(row, sizes)) for row in rows]),
-                )
+        conditions, ids = captions, step.gather(batch.class_ids)
+        if not self.config.labels:
+            return [(conditions, ids)]
+        nearly = self.nearly_right(batch, step.rand(len(batch), 3).tolist())
+        if nearly is not None:
+            tokens, lengths, wrong = nearly
+            features = self._read_judging(tokens, lengths)
+            conditions = torch.cat([conditions, step.gather(features)])
+            ids = torch.cat([ids, step.gather(wrong)])
+        choices = [(conditions, ids)]
+        assert batch.attributes is not None  # build() has made sure
+        draws = step.rand(len(batch), 2)
+        near = near_misses(batch.attributes, self.label_sizes, draws)
+        encode, sizes = self.networks["labels"], self.label_sizes
+        rows = batch.attributes, near
+        choices.append(
+            (
+                torch.cat([step.gather(encode(row)) for row in rows]),
+                torch.cat([step.gather(label_ids(row, sizes)) for row in rows]),
             )
+        )
         return choices
 
     def _matching(
@@ -1036,7 +1055,8 @@ class AttnGANTask:
         """
         if dataset_name in ("cub", "coco") and scale == "full":
             return _paper_defaults(dataset_name)
-        config = AttnGANConfig.small(damsm=f"damsm-{dataset_name}64")
+        labels = dataset_name in LABELLED
+        config = AttnGANConfig.small(damsm=f"damsm-{dataset_name}64", labels=labels)
         training: dict[str, Any] = {"ema_decay": 0.999}
         data: dict[str, Any] = {"image_size": 64, "language": "both"}
         if dataset_name == "emoji":
@@ -1056,12 +1076,22 @@ class AttnGANTask:
                 "sample_every": 2000,
             }
             return config, training, data
-        config = replace(config, sizes=(16, 32), generator_channels=24)
-        config = replace(config, discriminator_channels=24)
+        config = replace(
+            config,
+            sizes=(16, 32),
+            taper=True,
+            residual_blocks=1,
+            generator_channels=8,
+            discriminator_channels=8,
+            noise_dim=32,
+            condition_dim=64,
+            learning_rate=1e-3,
+            discriminator_learning_rate=8e-4,
+        )
         data["image_size"] = 32
         if dataset_name == "shapes":
             data["objects"] = (1,)
-        training |= {"batch_size": 32, "steps": 400, "ema_decay": 0.99}
+        training |= {"batch_size": 32, "steps": 240, "ema_decay": 0.98}
         if scale == "smoke":
             config = replace(config, generator_channels=8, discriminator_channels=8)
             training |= {"batch_size": 8, "steps": 3}

@@ -606,7 +606,7 @@ def test_weights_of_wrong_pairs() -> None:
 
 def test_every_pair_is_the_mean_over_drawn_pairs() -> None:
     """What ``all`` computes is what ``drawn`` estimates."""
-    config = replace(RECIPES["small"], mismatch="all")
+    config = replace(RECIPES["small"], matching_weight=0.0, labels=False)
     every = Discriminator(config, 0).eval()
     drawn = Discriminator(replace(config, mismatch="drawn"), 0).eval()
     drawn.load_state_dict(every.state_dict())
@@ -636,6 +636,11 @@ def test_pictures_pick_captions_and_labels_among_near_misses(
     same_scene = batch.class_ids[:, None] == batch.class_ids
     assert (ids[:8, None] == ids[:8])[same_scene].all()
     assert (ids[8:] != ids[:8]).any()  # most rows have a value that can be changed
+    task.nearly_right = dataset.nearly_right  # what build() hands over
+    (with_near, all_ids), _ = task._choices(batch, captions, step)
+    assert with_near.shape == (16, 6)
+    assert with_near[:8].equal(captions) and all_ids[:8].equal(batch.class_ids)
+    assert (all_ids[8:] != batch.class_ids).all()  # each wrong in one fact
     # a judge that is sure of the right choice pays nothing, an ignorant one log n
     sure = torch.cat([torch.eye(8), torch.eye(8), torch.zeros(8, 8)], dim=1) * 100
     choices = [(first, torch.arange(8)), (labels, torch.arange(16))]
