@@ -7,8 +7,10 @@ or which of two objects has which colour, and nothing else will do than to look 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from mmgen.data.shapes_demand import Demand, ObjectDemand, canonical
 from mmgen.data.shapes_world import (
@@ -24,6 +26,7 @@ from mmgen.data.shapes_world import (
 
 _VALUES = {"shape": SHAPES, "colour": COLOURS, "size": SIZES, "position": POSITIONS}
 _Groups = list[ObjectDemand]
+_Options = Callable[[], Iterator[Demand]]
 
 
 def nearly(demand: Demand, which: float, what: float) -> Demand:
@@ -60,7 +63,7 @@ def nearly(demand: Demand, which: float, what: float) -> Demand:
     raise AssertionError(f"every shape of {demand} could be another one")
 
 
-def _kinds(demand: Demand, groups: _Groups) -> Sequence[Callable[[], Iterator[Demand]]]:
+def _kinds(demand: Demand, groups: _Groups) -> list[_Options]:
     """One function for each kind of fact that the demand states."""
 
     def made(changed: _Groups) -> Demand:
@@ -70,7 +73,7 @@ def _kinds(demand: Demand, groups: _Groups) -> Sequence[Callable[[], Iterator[De
         for i, group in enumerate(groups):
             if getattr(group, name) is not None:
                 for value in _VALUES[name]:
-                    changed = replace(group, **{name: value})
+                    changed = _with(group, name, value)
                     yield made([*groups[:i], changed, *groups[i + 1 :]])
 
     def numbers() -> Iterator[Demand]:
@@ -81,8 +84,8 @@ def _kinds(demand: Demand, groups: _Groups) -> Sequence[Callable[[], Iterator[De
 
     def exchanged(name: str) -> Iterator[Demand]:
         a, b = groups
-        first = replace(a, **{name: getattr(b, name)})
-        yield made([first, replace(b, **{name: getattr(a, name)})])
+        swapped = [_with(a, name, getattr(b, name)), _with(b, name, getattr(a, name))]
+        yield made(swapped)
 
     def relations() -> Iterator[Demand]:
         for relation in RELATIONS:
@@ -92,8 +95,8 @@ def _kinds(demand: Demand, groups: _Groups) -> Sequence[Callable[[], Iterator[De
         for background in BACKGROUNDS:
             yield replace(demand, background=background)
 
-    kinds: list[Callable[[], Iterator[Demand]]] = [
-        lambda name=name: values(name)
+    kinds: list[_Options] = [
+        partial(values, name)
         for name in _VALUES
         if any(getattr(group, name) is not None for group in groups)
     ]
@@ -103,10 +106,14 @@ def _kinds(demand: Demand, groups: _Groups) -> Sequence[Callable[[], Iterator[De
         kinds.append(numbers)
     if len(groups) == 2:
         kinds += [
-            lambda name=name: exchanged(name)
+            partial(exchanged, name)
             for name in ("shape", "colour")
             if getattr(groups[0], name) != getattr(groups[1], name)
         ]
     if demand.background is not None:
         kinds.append(backgrounds)
     return kinds
+
+
+def _with(group: ObjectDemand, name: str, value: Any) -> ObjectDemand:
+    return replace(group, **{name: value})
