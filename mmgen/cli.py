@@ -375,6 +375,11 @@ def measure(
         asked = torch.cat(attributes)
         found = recombination_accuracy(images, asked, *known, dataset.attributes)
         results["recombination"] = found.to_json()
+        if dataset.language in getattr(sampler, "languages", ()):  # it also names them
+            from mmgen.metrics.coherence import naming_accuracy
+
+            named = naming_accuracy(sampler, dataset, dataset.language)
+            results["naming"] = named.to_json()
     judge, name = (sampler, None) if not draws else _scorer(dataset, device, scorer)
     if judge is not None:
         from mmgen.metrics.retrieval import DIRECTIONS, r_precision

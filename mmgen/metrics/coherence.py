@@ -173,3 +173,33 @@ def cross_modal_coherence(
         pair_coherence(batch.images, model.caption(batch.images, language)),
         pair_coherence(pictures, captions),
     )
+
+
+def naming_accuracy(
+    model: Speaker, dataset: CaptionedDataset, language: str
+) -> Proportion:
+    """How many pictures a model names as the data set does, to the letter.
+
+    For data in which a picture has one name, such as the emoji: a name that leaves
+    anything out, or adds anything, is wrong.
+
+    Args:
+        model: see ``Speaker``.
+        dataset: pictures with their names in ``language``.
+        language: that the model is asked to write in.
+
+    Raises:
+        ValueError: a language other than the data set's.
+    """
+    if dataset.language != language:
+        raise ValueError(
+            f"language must be that of the data set's names, {dataset.language!r}; got "
+            f"{language!r}."
+        )
+    batch = dataset.batch(range(len(dataset)))
+    encode, decode = dataset.vocabulary.encode, dataset.vocabulary.decode
+    # as the vocabulary writes them: capitals and spaces are no fault of the model's
+    names = decode(encode(batch.captions, dataset.max_tokens)[0])
+    written = model.caption(batch.images, language)
+    right = sum(a == b for a, b in zip(written, names, strict=True))
+    return Proportion(right, len(names))

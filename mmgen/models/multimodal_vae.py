@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -35,20 +35,20 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from mmgen.data.vocabulary import Vocabulary
-from mmgen.layers.encoders import TextEncoder
 from mmgen.models.vae import (
+    CaptionSampler,
     GaussianHead,
     PictureDecoder,
     PictureEncoder,
     PixelLikelihood,
     VAEConfig,
     adam,
+    caption_encoder,
     gaussian_kl,
     gaussian_log_prob,
     kl_weight,
     normal_noise,
     picture_defaults,
-    read_captions,
     reparameterise,
     trim,
 )
@@ -407,12 +407,9 @@ class MultimodalVAE(nn.Module):
             image_size, config.channels, config.patch, hidden
         )
         self.image_expert = GaussianHead(hidden, config.latent_dim)
-        self.text_encoder = TextEncoder(
-            len(vocabulary),
-            config.embedding_dim,
-            config.sentence_dim,
-            pooling="mean",  # every word is one step from the code
-            dropout=0.0,
+        # a mean: every word is one step from the code
+        self.text_encoder = caption_encoder(
+            len(vocabulary), config.embedding_dim, config.sentence_dim
         )
         self.caption_expert = GaussianHead(
             config.sentence_dim, config.latent_dim, hidden
@@ -652,17 +649,14 @@ class MultimodalVAETask:
         noise = step.randn(len(batch), subsets, config.latent_dim + config.style_dim)
         tokens = trim(batch.tokens, batch.lengths)
         terms = self.networks["mvae"](batch.images, tokens, batch.lengths, noise)
-        # z is what both senses share and opens at once; w waits until z has been used.
-        style_weight = kl_weight(
-            step.index, config.kl_warmup_steps, config.beta, config.kl_start
-        )
+        weight = kl_weight(step.index, config.kl_warmup_steps, config.beta)
         costs, logged = [], {}
         for seen, (kl, image, style_kl, caption) in terms.items():
-            cost = config.beta * kl
+            cost = weight * kl
             if image is not None:
                 cost = cost - image
             if style_kl is not None:
-                cost = cost + style_weight * style_kl
+                cost = cost + weight * style_kl
             if caption is not None:
                 cost = cost - config.caption_weight * caption
             costs.append(cost.mean())
@@ -683,7 +677,7 @@ class MultimodalVAETask:
 # -------------------------------------------------- what is left when training is over
 
 
-class MultimodalVAESampler(nn.Module):
+class MultimodalVAESampler(CaptionSampler):
     """Goes from captions to pictures, from pictures to captions, and makes both.
 
     Args:
@@ -693,6 +687,9 @@ class MultimodalVAESampler(nn.Module):
         max_tokens: T, the longest caption it reads and writes.
     """
 
+    config: MultimodalVAEConfig
+    config_class = MultimodalVAEConfig
+
     def __init__(
         self,
         config: MultimodalVAEConfig,
@@ -700,41 +697,14 @@ class MultimodalVAESampler(nn.Module):
         vocabulary: Vocabulary,
         max_tokens: int,
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.image_size = image_size
-        self.vocabulary = vocabulary
-        self.max_tokens = max_tokens
+        super().__init__(config, image_size, vocabulary, max_tokens)
         self.model = MultimodalVAE(config, image_size, vocabulary)
-
-    def init_args(self) -> dict[str, Any]:
-        """What ``from_args`` needs, as JSON values."""
-        return {
-            "config": asdict(self.config),
-            "image_size": self.image_size,
-            "vocabulary": self.vocabulary.to_json(),
-            "max_tokens": self.max_tokens,
-        }
-
-    @classmethod
-    def from_args(cls, args: Mapping[str, Any]) -> MultimodalVAESampler:
-        """The sampler that ``init_args`` describes, with untrained weights."""
-        return cls(
-            MultimodalVAEConfig(**args["config"]),
-            args["image_size"],
-            Vocabulary.from_json(args["vocabulary"]),
-            args["max_tokens"],
-        )
 
     @property
     def languages(self) -> tuple[str, ...]:
         """Languages it writes: "en", "zh" or both."""
         language = self.vocabulary.language
         return ("en", "zh") if language == "both" else (language,)
-
-    @property
-    def _device(self) -> torch.device:
-        return self.model.likelihood.log_excess.device
 
     @torch.no_grad()
     def sample(self, captions: Sequence[str], seed: int = 0) -> Tensor:
@@ -747,9 +717,7 @@ class MultimodalVAESampler(nn.Module):
         Raises:
             ValueError: an empty caption or list, or a caption without a known word.
         """
-        tokens, lengths = read_captions(
-            captions, self.vocabulary, self.max_tokens, self._device
-        )
+        tokens, lengths = self.read_captions(captions)
         mu, logvar = self.model.posterior(tokens=tokens, lengths=lengths)
         z_noise, w_noise = self._noise(len(mu), seed)
         return self.model.decode(reparameterise(mu, logvar, z_noise), w_noise)
@@ -770,7 +738,7 @@ class MultimodalVAESampler(nn.Module):
                 f"images must lie in [-1, 1]; got values in [{images.min():g}, "
                 f"{images.max():g}]."
             )
-        mu, _ = self.model.posterior(images=images.to(self._device))
+        mu, _ = self.model.posterior(images=images.to(self.device))
         return self._write(mu, language)
 
     @torch.no_grad()
@@ -790,7 +758,7 @@ class MultimodalVAESampler(nn.Module):
 
     def _noise(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
         sizes = (self.config.latent_dim, self.config.style_dim)
-        noise = normal_noise(count, sum(sizes), seed, self._device)
+        noise = normal_noise(count, sum(sizes), seed, self.device)
         z_noise, w_noise = noise.split(sizes, dim=1)
         return z_noise, w_noise
 

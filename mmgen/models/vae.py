@@ -23,7 +23,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -200,26 +200,19 @@ def iwae_bound(log_weights: Tensor) -> Tensor:
     return torch.logsumexp(log_weights, dim=0) - math.log(len(log_weights))
 
 
-def kl_weight(
-    index: int, warmup_steps: int, beta: float = 1.0, start: float = 0.0
-) -> float:
-    """Weight of the KL term at step ``index``: from ``start * beta`` to ``beta``.
+def kl_weight(index: int, warmup_steps: int, beta: float = 1.0) -> float:
+    """Weight of the KL term at step ``index``: from near 0 in a line to ``beta``.
 
-    From 0 it rises in a line: a decoder that has learned nothing has no use for z, and
-    a KL at full weight then closes the channel before anything was sent through it
-    (Bowman et al., *Generating Sentences from a Continuous Space*, 2016; beta: Higgins
-    et al. 2017). From far above 1 it falls, by the same factor every step: codes are
-    unaffordable until the decoder has got what a condition can tell, and then carry
-    only the rest.
+    A decoder that has learned nothing has no use for z, and a KL at full weight then
+    closes the channel before anything was sent through it (Bowman et al., *Generating
+    Sentences from a Continuous Space*, 2016; beta: Higgins et al. 2017).
 
     Args:
         index: step, from 0.
         warmup_steps: steps until the weight is beta, and stays.
         beta: the final weight.
-        start: the first weight, as a multiple of beta; at least 0.
     """
-    progress = min(1.0, (index + 1) / (warmup_steps + 1))
-    return beta * (start ** (1 - progress) if start > 0 else progress)
+    return beta * min(1.0, (index + 1) / (warmup_steps + 1))
 
 
 def free_bits(kl_terms: Tensor, nats: float) -> Tensor:
@@ -492,7 +485,9 @@ class PictureDecoder(nn.Module):
         self.blocks = nn.ModuleList(
             UpBlock(deep, wide, hidden_dim) for deep, wide in pairwise(widths)
         )
-        self.norm = nn.GroupNorm(GROUPS, widths[-1])
+        # The code has the last word too: what is where times which colour is a product.
+        self.norm = nn.GroupNorm(GROUPS, widths[-1], affine=False)
+        self.modulate = nn.Linear(hidden_dim, 2 * widths[-1])
         self.paint = nn.Conv2d(widths[-1], 3 * patch**2, 3, padding=1)
         self.arrange = nn.PixelShuffle(patch)
 
@@ -502,7 +497,9 @@ class PictureDecoder(nn.Module):
         features = self.spread(code).unflatten(1, (-1, 4, 4))
         for block in self.blocks:
             features = block(features, code)
-        return self.arrange(self.paint(silu(self.norm(features))))
+        gamma, beta = self.modulate(code)[:, :, None, None].chunk(2, dim=1)
+        features = silu((1 + gamma) * self.norm(features) + beta)
+        return self.arrange(self.paint(features))
 
 
 class GaussianHead(nn.Module):
@@ -547,7 +544,6 @@ class VAEConfig:
     learn_sigma: bool = True  # whether σ is a parameter
     beta: float = 1.0  # weight of the KL after its warm-up; 1 is the bound itself
     kl_warmup_steps: int = 0  # steps until the weight of the KL has got to beta
-    kl_start: float = 0.0  # where it starts, as a multiple of beta
     free_bits: float = 0.0  # nats of KL a dimension may use at no cost
     learning_rate: float = 1e-3  # of Adam
 
@@ -565,7 +561,7 @@ class VAEConfig:
                 f"{image_size} x {image_size} pixels; got {self.latent_dim}. A code "
                 f"longer than the data has nothing to compress."
             )
-        for name in ("beta", "kl_warmup_steps", "kl_start", "free_bits"):
+        for name in ("beta", "kl_warmup_steps", "free_bits"):
             if getattr(self, name) < 0:
                 raise ValueError(
                     f"{name} must be at least 0; got {getattr(self, name)}."
@@ -655,7 +651,7 @@ def _objective(
     output: VAEOutput, config: VAEConfig, index: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a batch, and what to log of it."""
-    weight = kl_weight(index, config.kl_warmup_steps, config.beta, config.kl_start)
+    weight = kl_weight(index, config.kl_warmup_steps, config.beta)
     reconstruction, kl = output.elbo
     cost = free_bits(output.kl_terms, config.free_bits)
     loss = weight * cost - reconstruction.mean()
@@ -811,6 +807,25 @@ class AttributeEncoder(nn.Module):
         return self.project(torch.cat(vectors, dim=1))
 
 
+def caption_encoder(
+    vocabulary_size: int, embedding_dim: int, feature_dim: int
+) -> TextEncoder:
+    """A text encoder whose sentence, a mean, differs from caption to caption at once.
+
+    AttnGAN's words begin within 0.1 of zero. Biases then drown them: fresh means of any
+    two captions agree up to a tenth of their size, and a decoder that has z to listen
+    to hears no words. Here words begin with unit variance.
+
+    Args:
+        vocabulary_size, embedding_dim, feature_dim: as for ``TextEncoder``.
+    """
+    encoder = TextEncoder(
+        vocabulary_size, embedding_dim, feature_dim, pooling="mean", dropout=0.0
+    )
+    nn.init.normal_(encoder.embedding.weight)
+    return encoder
+
+
 class ConditionalVAE(nn.Module):
     r"""An autoencoder of pictures whose every part knows a condition c.
 
@@ -841,12 +856,8 @@ class ConditionalVAE(nn.Module):
         config.check(image_size)
         self.kind = config.condition
         if config.condition == "sentence":
-            self.text = TextEncoder(
-                vocabulary_size,
-                config.embedding_dim,
-                config.condition_dim,
-                pooling="mean",
-                dropout=0.0,
+            self.text = caption_encoder(
+                vocabulary_size, config.embedding_dim, config.condition_dim
             )
         elif config.condition == "attributes":
             if not attribute_sizes:
@@ -862,6 +873,13 @@ class ConditionalVAE(nn.Module):
                 f'condition must be "sentence" or "attributes"; got '
                 f"{config.condition!r}."
             )
+        # c and z begin equally long: of two inputs a decoder learns the louder one, and
+        # is deaf to z beside a longer c, or to c where it is a faint mean of words.
+        self.condition_norm = nn.LayerNorm(config.condition_dim)
+        nn.init.constant_(
+            self.condition_norm.weight,
+            math.sqrt(config.latent_dim / config.condition_dim),
+        )
         self.encoder = PictureEncoder(
             image_size, config.channels, config.patch, config.hidden_dim
         )
@@ -895,13 +913,13 @@ class ConditionalVAE(nn.Module):
             attributes: (B, A), -1 where not said; read where it is attributes.
         """
         if self.kind == "sentence":
-            return self.text(tokens, lengths)[1].float()
+            return self.condition_norm(self.text(tokens, lengths)[1].float())
         if attributes is None:
             raise ValueError(
                 "attributes must be given: this model was built for them. Use a data "
                 'set whose batches have them, or condition="sentence".'
             )
-        return self.attributes(attributes).float()
+        return self.condition_norm(self.attributes(attributes).float())
 
     def decode(self, z: Tensor, condition: Tensor) -> Tensor:
         """Mean pictures in [-1, 1] for codes (B, Z) and conditions (B, C)."""
@@ -1018,30 +1036,73 @@ def normal_noise(count: int, size: int, seed: int, device: torch.device) -> Tens
     return torch.randn(count, size, generator=generator).to(device)
 
 
-def read_captions(
-    captions: Sequence[str],
-    vocabulary: Vocabulary,
-    max_tokens: int,
-    device: torch.device,
-) -> tuple[Tensor, Tensor]:
-    """Tokens (B, T) and lengths (B,) of captions; unknown words are warned of.
+class CaptionSampler(nn.Module):
+    """What samplers that read captions share: words, noise, and arguments as JSON.
 
-    Raises:
-        ValueError: no caption, an empty one, or one without any known word.
+    Args:
+        config: of the autoencoder.
+        image_size: H = W of its pictures.
+        vocabulary: of its captions.
+        max_tokens: T, longer captions are cut.
     """
-    if isinstance(captions, str) or len(captions) == 0:
-        raise ValueError(
-            f"captions must be a list of at least one caption; got {captions!r}."
+
+    config_class: type[VAEConfig]
+
+    def __init__(
+        self,
+        config: VAEConfig,
+        image_size: int,
+        vocabulary: Vocabulary,
+        max_tokens: int,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.image_size = image_size
+        self.vocabulary = vocabulary
+        self.max_tokens = max_tokens
+
+    def init_args(self) -> dict[str, Any]:
+        """What ``from_args`` needs, as JSON values."""
+        return {
+            "config": asdict(self.config),
+            "image_size": self.image_size,
+            "vocabulary": self.vocabulary.to_json(),
+            "max_tokens": self.max_tokens,
+        }
+
+    @classmethod
+    def from_args(cls, args: Mapping[str, Any]) -> Self:
+        """The sampler that ``init_args`` describes, with untrained weights."""
+        config = cls.config_class(**args["config"])
+        vocabulary = Vocabulary.from_json(args["vocabulary"])
+        return cls(**{**args, "config": config, "vocabulary": vocabulary})
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def read_captions(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Tokens (B, T) and lengths (B,) of captions; unknown words are warned of.
+
+        Raises:
+            ValueError: no caption, an empty one, or one without any known word.
+        """
+        if isinstance(captions, str) or len(captions) == 0:
+            raise ValueError(
+                f"captions must be a list of at least one caption; got {captions!r}."
+            )
+        tokens, lengths = self.vocabulary.encode(captions, self.max_tokens)
+        unknown = sorted(
+            {word for text in captions for word in self.vocabulary.unknown(text)}
         )
-    tokens, lengths = vocabulary.encode(captions, max_tokens)
-    unknown = sorted({word for text in captions for word in vocabulary.unknown(text)})
-    if unknown:
-        warnings.warn(
-            f"captions hold words that the model never saw, and cannot follow: "
-            f"{', '.join(unknown)}.",
-            stacklevel=3,
-        )
-    return tokens.to(device), lengths.to(device)
+        if unknown:
+            warnings.warn(
+                f"captions hold words that the model never saw, and cannot follow: "
+                f"{', '.join(unknown)}.",
+                stacklevel=3,
+            )
+        return tokens.to(self.device), lengths.to(self.device)
 
 
 class VAESampler(nn.Module):
@@ -1091,7 +1152,7 @@ class VAESampler(nn.Module):
         )
 
 
-class ConditionalVAESampler(nn.Module):
+class ConditionalVAESampler(CaptionSampler):
     """Draws pictures for captions or for attributes.
 
     Args:
@@ -1102,6 +1163,9 @@ class ConditionalVAESampler(nn.Module):
         attributes: names and values, as the data set has them.
     """
 
+    config: ConditionalVAEConfig
+    config_class = ConditionalVAEConfig
+
     def __init__(
         self,
         config: ConditionalVAEConfig,
@@ -1110,35 +1174,15 @@ class ConditionalVAESampler(nn.Module):
         max_tokens: int,
         attributes: Mapping[str, Sequence[str]],
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.image_size = image_size
-        self.vocabulary = vocabulary
-        self.max_tokens = max_tokens
+        super().__init__(config, image_size, vocabulary, max_tokens)
         self.attributes = {name: tuple(values) for name, values in attributes.items()}
         sizes = [len(values) for values in self.attributes.values()]
         self.model = ConditionalVAE(config, image_size, len(vocabulary), sizes)
 
     def init_args(self) -> dict[str, Any]:
         """What ``from_args`` needs, as JSON values."""
-        return {
-            "config": asdict(self.config),
-            "image_size": self.image_size,
-            "vocabulary": self.vocabulary.to_json(),
-            "max_tokens": self.max_tokens,
-            "attributes": {name: list(v) for name, v in self.attributes.items()},
-        }
-
-    @classmethod
-    def from_args(cls, args: Mapping[str, Any]) -> ConditionalVAESampler:
-        """The sampler that ``init_args`` describes, with untrained weights."""
-        return cls(
-            ConditionalVAEConfig(**args["config"]),
-            args["image_size"],
-            Vocabulary.from_json(args["vocabulary"]),
-            args["max_tokens"],
-            args["attributes"],
-        )
+        attributes = {name: list(values) for name, values in self.attributes.items()}
+        return {**super().init_args(), "attributes": attributes}
 
     @torch.no_grad()
     def condition(
@@ -1154,21 +1198,17 @@ class ConditionalVAESampler(nn.Module):
         Raises:
             ValueError: nothing the model can read; the message says what it knows.
         """
-        device = self.model.likelihood.log_excess.device
         if self.config.condition == "sentence":
             if any(not isinstance(caption, str) for caption in captions):
                 raise ValueError(
                     "captions must be strings: this model reads sentences."
                 )
-            tokens, lengths = read_captions(
-                [str(caption) for caption in captions],
-                self.vocabulary,
-                self.max_tokens,
-                device,
-            )
+            sentences = [str(caption) for caption in captions]
+            tokens, lengths = self.read_captions(sentences)
             return self.model.condition(tokens, lengths, None)
         rows = torch.tensor([self._values(caption) for caption in captions])
-        return self.model.attributes(rows.reshape(-1, len(self.attributes)).to(device))
+        rows = rows.reshape(-1, len(self.attributes)).to(self.device)
+        return self.model.condition_norm(self.model.attributes(rows))
 
     def _values(self, caption: str | Mapping[str, str]) -> list[int]:
         """Positions of the values that a caption or dictionary names, -1 if unsaid."""

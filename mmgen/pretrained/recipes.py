@@ -28,6 +28,9 @@ _SHAPES = (
     ("--split", "test", "--data-objects", "2"),
     ("--split", "compositional"),
 )
+_ONE_OBJECT = tuple(
+    ("--split", split, "--data-objects", "1") for split in ("test", "compositional")
+)
 _EMOJI = (("--split", "test"),)
 # A matcher is asked in each language, about pictures where they were drawn.
 _EMOJI_MATCHING = tuple(
@@ -69,9 +72,18 @@ RECIPES: dict[str, Recipe] = {
         "damsm --data emoji --scale full --seed 1", _EMOJI_MATCHING
     ),
     "vae-shapes64": Recipe("vae --data shapes --scale full", ()),
-    "cvae-shapes64": Recipe("cvae --data shapes --scale full", _SHAPES),
-    "mvae-shapes64": Recipe("mvae --data shapes --scale full", _SHAPES),
-    "mvae-emoji64": Recipe("mvae --data emoji --scale full", _EMOJI),
+    "cvae-shapes64": Recipe("cvae --data shapes --scale full", _ONE_OBJECT),
+    "mvae-shapes64": Recipe("mvae --data shapes --scale full", _ONE_OBJECT),
+    "mvae-emoji64": Recipe(
+        "mvae --data emoji --data-subset roles --data-split-by combination "
+        "--scale full",
+        # combinations never seen, and those of the training
+        tuple(
+            ("--split", split, "--language", language)
+            for split in ("test", "train")
+            for language in ("en", "zh")
+        ),
+    ),
     "attngan-shapes64": Recipe("attngan --data shapes --scale full", _SHAPES),
     "attngan-emoji64": Recipe("attngan --data emoji --scale full", _EMOJI),
 }

@@ -9,7 +9,11 @@ from torch import Tensor
 
 from mmgen.data import load_dataset
 from mmgen.data.shapes import Object, Scene, describe, render
-from mmgen.metrics.coherence import cross_modal_coherence, pair_coherence
+from mmgen.metrics.coherence import (
+    cross_modal_coherence,
+    naming_accuracy,
+    pair_coherence,
+)
 
 SAYS = ("colour", "size", "position")
 SCENES = [
@@ -87,3 +91,14 @@ def test_three_directions_are_kept_apart() -> None:
     for n in (0, 9):
         with pytest.raises(ValueError, match=r"n must lie in 1\.\.8"):
             cross_modal_coherence(oracle, dataset, n=n)
+
+
+def test_a_name_is_right_to_the_letter_or_wrong() -> None:
+    dataset = load_dataset("shapes", "test", 32, objects=(1,), size=4)
+    oracle = Oracle()
+    truth = dataset.batch(range(4)).captions
+    oracle.truth = [truth[0], truth[1] + " too", truth[2].split(" ", 1)[1], truth[3]]
+    found = naming_accuracy(oracle, dataset, "en")
+    assert (found.successes, found.n) == (2, 4)
+    with pytest.raises(ValueError, match="language must be that of the data set's"):
+        naming_accuracy(oracle, dataset, "zh")
