@@ -101,14 +101,9 @@ class TestDesk:
                 handles.nth(k).focus()
                 desk.page.keyboard.press("ArrowRight")
                 after = _shown(explorer)
+                assert before["source"] != after["source"]
                 assert before["alt"] != after["alt"]
                 assert handles.nth(k).get_attribute("aria-valuetext") != words
-                # neighbours may be drawn alike to the last bit (a network that ignores
-                # its noise does so); the two ends of a slider never are
-                desk.page.keyboard.press("Home")
-                first = _shown(explorer)
-                desk.page.keyboard.press("End")
-                assert first["source"] != _shown(explorer)["source"]
                 assert handles.nth(k).get_attribute("aria-label")
 
 
