@@ -31,6 +31,7 @@ from mmgen.data.shapes_world import (
     COLOURS,
     HELD_OUT,
     KINDS,
+    MAX_OBJECTS,
     MENTIONS,
     POSITIONS,
     RELATIONS,
@@ -76,7 +77,46 @@ __all__ = [
 
 SPLIT_SIZES = {"train": 50_000, "validation": 2_000, "test": 5_000}
 SPLIT_SIZES["compositional"] = SPLIT_SIZES["test"]
+LABELS = ("shape", "colour", "size", "position")
 _VARIANTS = 4  # captions of a sample in a language; an epoch picks one
+
+
+# What a column of ``Batch.attributes`` may be, and its values.
+LABEL_VALUES = {
+    "shape": SHAPES,
+    "colour": COLOURS,
+    "size": SIZES,
+    "position": POSITIONS,
+    "background": BACKGROUNDS,
+    "count": tuple(str(number) for number in range(1, MAX_OBJECTS + 1)),
+    "relation": RELATIONS,
+    "other_shape": SHAPES,
+    "other_colour": COLOURS,
+    "other_size": SIZES,
+}
+
+
+def label_column(scenes: SceneTable, name: str) -> np.ndarray:
+    """Index of every scene's value of one of ``LABEL_VALUES``, -1 where it has none.
+
+    Args:
+        scenes: N of them, with at least one object each.
+        name: of ``LABEL_VALUES``.
+
+    Returns:
+        Shape (N,).
+    """
+    if name == "position":
+        return scenes.positions()[:, 0]
+    if name == "background":
+        return scenes.backgrounds
+    if name == "count":
+        return scenes.counts() - 1
+    if name == "relation":
+        return scenes.relations()
+    parts = ("shape", "colour", "size")
+    which = 1 if name.startswith("other_") else 0
+    return scenes.codes[:, which, parts.index(name.removeprefix("other_"))]
 
 
 @dataclass
@@ -88,7 +128,7 @@ class _Prepared:
     tokens: Tensor  # (B, T) int16
     lengths: Tensor  # (B,) int16
     class_ids: Tensor  # (B,) int64
-    attributes: Tensor  # (B, 4) int16
+    attributes: Tensor  # (B, A) int16
     indices: Tensor  # (B,) int64
     captions: list[str]
     scenes: SceneTable
@@ -98,8 +138,9 @@ class ShapesDataset(CaptionedDataset):
     """Scenes with captions, drawn on the device that asks for them.
 
     ``Batch.scenes`` holds what is shown, ``Batch.class_ids`` are equal exactly if the
-    captions demand the same, and the columns of ``Batch.attributes`` describe the first
-    object.
+    captions demand the same, and the columns of ``Batch.attributes`` say what is shown:
+    shape, colour, size and position of the first object, the background, the count, the
+    relation of two objects, and other_shape, other_colour and other_size of the second.
 
     Args:
         split: "train", "validation", "test", or "compositional": scenes with a colour x
@@ -108,6 +149,7 @@ class ShapesDataset(CaptionedDataset):
         language: "en", "zh" or "both".
         objects: allowed numbers of objects, e.g. ``(1, 2)``.
         kinds: allowed kinds of scenes, of ``KINDS``.
+        attributes: columns of ``Batch.attributes``, of the ten above.
         seed: another seed is another world.
         size: samples of the split; a smaller set is the beginning of a larger one.
 
@@ -125,6 +167,7 @@ class ShapesDataset(CaptionedDataset):
         *,
         objects: Sequence[int] = (1, 2, 3, 4),
         kinds: Sequence[str] = KINDS,
+        attributes: Sequence[str] = LABELS,
         seed: int = 0,
         size: int | None = None,
     ) -> None:
@@ -143,19 +186,20 @@ class ShapesDataset(CaptionedDataset):
         }
         self.vocabulary = vocabulary(language)
         self.max_tokens = MAX_TOKENS[language]
-        self.attributes = {
-            "shape": SHAPES,
-            "colour": COLOURS,
-            "size": SIZES,
-            "position": POSITIONS,
-        }
+        if not attributes:
+            raise ValueError("attributes must name at least one column; got none.")
+        for name in attributes:
+            one_of("attributes", name, tuple(LABEL_VALUES))
+        if tuple(attributes) != LABELS:
+            self.options["attributes"] = tuple(attributes)
+        self.attributes = {name: LABEL_VALUES[name] for name in attributes}
         self.scenes = sample_scenes(
             size, seed=seed, split=split, objects=objects, kinds=kinds
         )
         self._languages = ("en", "zh") if language == "both" else (language,)
-        first = self.scenes.codes[:, 0, :3]
-        position = self.scenes.positions()[:, :1]
-        self._attributes = np.concatenate([first, position], axis=1).astype(np.int16)
+        self._attributes = np.stack(
+            [label_column(self.scenes, name) for name in attributes], axis=1
+        ).astype(np.int16)
         self._class_ids = demand_ids(self.scenes)
         self._used = max(1, int(self.scenes.counts().max()))
         # Captions are written when they are first asked for, and kept.

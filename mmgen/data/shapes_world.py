@@ -288,6 +288,18 @@ class SceneTable(Sequence):
         offsets = self.codes[:, :, None, 3:].astype(np.int64) - anchors
         return (offsets**2).sum(axis=-1).argmin(axis=-1)
 
+    def relations(self) -> np.ndarray:
+        """Index of ``relation_of`` every scene, -1 where it has none; shape (N,)."""
+        first, second = self.codes[:, 0, 3:], self.codes[:, 1, 3:]
+        dx, dy = (second - first).astype(np.int64).T
+        beside = np.where(
+            dx > 0, RELATIONS.index("left of"), RELATIONS.index("right of")
+        )
+        stacked = np.where(dy > 0, RELATIONS.index("above"), RELATIONS.index("below"))
+        relation = np.where(np.abs(dx) >= np.abs(dy), beside, stacked)
+        defined = (self.counts() == 2) & ((dx != 0) | (dy != 0))
+        return np.where(defined, relation, -1)
+
 
 def sample_scenes(
     count: int,

@@ -32,11 +32,13 @@ from mmgen.layers.blocks import SLOPE, ConditionalBatchNorm2d, shift_and_cover
 from mmgen.layers.encoders import TextEncoder
 from mmgen.models.cgan import (
     LABELLED,
+    TAUGHT,
     AttributeEncoder,
+    Choices,
     NearlyRight,
-    label_ids,
-    near_misses,
-    pair_matching_loss,
+    choices_loss,
+    label_choices,
+    with_nearly_right,
 )
 from mmgen.models.damsm import DAMSMMatcher, damsm_losses
 
@@ -834,6 +836,8 @@ class AttnGANTask:
         sentence = self._judged_sentence(batch, drawn)
         mismatched, different = self._mismatched(batch, sentence, step)
         choices = self._choices(batch, mismatched, step)
+        if self._drawn is not None:  # the generator's phase shows the same ones
+            self._drawn = drawn._replace(choices=[group.detach() for group in choices])
         asked = torch.cat([conditions for conditions, _ in choices] or [mismatched])
         reals = pictures_of_stages(batch.images, self.config.sizes)
         fakes = [images.detach() for images in drawn.output.images]
@@ -877,7 +881,9 @@ class AttnGANTask:
         output = drawn.output
         with torch.no_grad():
             sentence = self._judged_sentence(batch, drawn)
-            choices = self._choices(batch, step.gather(sentence), step)
+            choices = drawn.choices
+            if choices is None:
+                choices = self._choices(batch, step.gather(sentence), step)
         asked = (
             torch.cat([conditions for conditions, _ in choices]) if choices else None
         )
@@ -953,9 +959,7 @@ class AttnGANTask:
         exists = different.any(dim=1)
         return torch.where(exists[:, None], candidates[partner], 0.0), None
 
-    def _choices(
-        self, batch: Batch, captions: Tensor, step: Any
-    ) -> list[tuple[Tensor, Tensor]]:
+    def _choices(self, batch: Batch, captions: Tensor, step: Any) -> list[Choices]:
         """What a picture has to be told from, and numbers of what is asked for.
 
         Captions (N, D) of the whole batch first, followed, where the data set can write
@@ -964,46 +968,27 @@ class AttnGANTask:
         """
         if not self.config.matching_weight:
             return []
-        conditions, ids = captions, step.gather(batch.class_ids)
+        asked = Choices(captions, step.gather(batch.class_ids))
         if not self.config.labels:
-            return [(conditions, ids)]
-        nearly = self.nearly_right(batch, step.rand(len(batch), 3).tolist())
-        if nearly is not None:
-            tokens, lengths, wrong = nearly
-            features = self._read_judging(tokens, lengths)
-            conditions = torch.cat([conditions, step.gather(features)])
-            ids = torch.cat([ids, step.gather(wrong)])
-        choices = [(conditions, ids)]
+            return [asked]
         assert batch.attributes is not None  # build() has made sure
-        draws = step.rand(len(batch), 2)
-        near = near_misses(batch.attributes, self.label_sizes, draws)
-        encode, sizes = self.networks["labels"], self.label_sizes
-        rows = batch.attributes, near
-        choices.append(
-            (
-                torch.cat([step.gather(encode(row)) for row in rows]),
-                torch.cat([step.gather(label_ids(row, sizes)) for row in rows]),
-            )
-        )
-        return choices
+        labels = self.networks["labels"]
+        return [
+            with_nearly_right(
+                asked, batch, self.nearly_right, self._read_judging, step
+            ),
+            label_choices(batch.attributes, self.label_sizes, labels, step),
+        ]
 
     def _matching(
-        self,
-        logits: list[Tensor],
-        choices: list[tuple[Tensor, Tensor]],
-        step: Any,
+        self, logits: list[Tensor], choices: list[Choices], step: Any
     ) -> Tensor:
         """How surely the pictures of all stages pick among the choices, a scalar."""
         if not choices:
             return torch.zeros((), device=logits[0].device)
         counts = [len(ids) for _, ids in choices]
-        losses = []
-        for stage in logits:
-            parts = stage.split(counts, dim=1)
-            for part, (_, ids) in zip(parts, choices, strict=True):
-                everyone = step.gather(part)
-                losses.append(pair_matching_loss(everyone, ids[: len(everyone)], ids))
-        return torch.stack(losses).sum()
+        stages = [stage.split(counts, dim=1) for stage in logits]
+        return torch.stack([choices_loss(s, choices, step) for s in stages]).sum()
 
     def _match(self, images: Tensor, batch: Batch, drawn: _Drawn, step: Any) -> Tensor:
         """The matching loss of drawn pictures against the captions of all processes."""
@@ -1066,6 +1051,8 @@ class AttnGANTask:
         if dataset_name == "shapes":
             data["objects"] = (1, 2)
         if scale == "full":
+            if dataset_name == "shapes":
+                data["attributes"] = TAUGHT
             training |= {
                 "steps": 30_000,
                 "batch_size": 64,
@@ -1159,6 +1146,7 @@ class _Drawn(NamedTuple):
     output: GeneratorOutput
     words: Tensor  # (B, T, D) of the matching model
     sentence: Tensor  # (B, D) of the matching model
+    choices: list[Choices] | None = None  # what the pictures were compared with
 
 
 def _copy_of(encoder: TextEncoder) -> TextEncoder:

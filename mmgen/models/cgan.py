@@ -336,22 +336,24 @@ def pair_matching_loss(
 
 
 def near_misses(attributes: Tensor, sizes: Sequence[int], draws: Tensor) -> Tensor:
-    """The same attributes with one of them changed to another value.
+    """The same attributes with one of those that apply changed to another value.
 
     Args:
         attributes: (B, A) int64, -1 where one does not apply.
-        sizes: number of values of each of the A attributes.
+        sizes: number of values of each of the A attributes, each at least 2.
         draws: uniform in [0, 1), shape (B, 2): which attribute, and by how much.
 
     Returns:
-        Shape (B, A). A row whose drawn attribute does not apply stays as it is.
+        Shape (B, A). A row to which nothing applies stays as it is.
     """
     count = torch.tensor(sizes, device=attributes.device)
-    column = (draws[:, :1] * len(sizes)).long()  # (B, 1)
-    value, many = attributes.gather(1, column), count[column]
+    applies = attributes >= 0
+    # the drawn one is that before which so many others apply
+    rank = (draws[:, :1] * applies.sum(dim=1, keepdim=True)).long()
+    drawn = applies & (applies.cumsum(dim=1) == rank + 1)
     # a step of 1 to many - 1 around the circle of values never ends where it began
-    moved = (value + 1 + (draws[:, 1:] * (many - 1)).long()) % many
-    return attributes.scatter(1, column, torch.where(value < 0, value, moved))
+    step = 1 + (draws[:, 1:] * (count - 1)).long()
+    return torch.where(drawn, (attributes + step) % count, attributes)
 
 
 class AttributeEncoder(nn.Module):
@@ -473,6 +475,10 @@ class ProjectionDiscriminator(nn.Module):
 # ---------------------------------------------------------------------- task
 
 LABELLED = ("shapes", "emoji")  # data sets whose pictures come with attributes
+# What labels teach besides captions. A background is said in a quarter of them only,
+# and without its label the generator learned it last, or not at all.
+TAUGHT = ("shape", "colour", "size", "position", "background", "count")
+TAUGHT += ("other_shape", "other_colour")
 
 
 # (batch, chances) -> tokens, lengths and ids of captions wrong in one fact, or None
@@ -481,15 +487,15 @@ NearlyRight = Callable[
 ]
 
 
-class _Captions(NamedTuple):
+class Choices(NamedTuple):
     """Conditions that pictures are compared with, and a number for what each says."""
 
-    conditions: Tensor  # (N, C)
-    ids: Tensor  # (N,)
+    conditions: Tensor  # (N, C); the first of them are the pictures' own
+    ids: Tensor  # (N,), equal where the same is said
 
-
-def _detached(groups: list[_Captions]) -> list[_Captions]:
-    return [_Captions(conditions.detach(), ids) for conditions, ids in groups]
+    def detach(self) -> Choices:
+        """The same without gradients."""
+        return Choices(self.conditions.detach(), self.ids)
 
 
 def label_ids(attributes: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -498,6 +504,84 @@ def label_ids(attributes: Tensor, sizes: Sequence[int]) -> Tensor:
     for column, size in enumerate(sizes):
         ids = ids * (size + 1) + attributes[:, column] + 1
     return ids
+
+
+def with_nearly_right(
+    captions: Choices,
+    batch: Batch,
+    nearly_right: NearlyRight,
+    encode: Callable[[Tensor, Tensor], Tensor],
+    step: Any,
+) -> Choices:
+    """Captions followed by as many that are wrong in one fact, if a set writes them.
+
+    The data set writes text, so that the processor waits here for a GPU's draws.
+
+    Args:
+        captions: those of all processes, N of them.
+        batch: this process's.
+        nearly_right: of the data set.
+        encode: tokens and lengths of captions to their conditions, (B, C).
+        step: the loop's step: ``rand`` and ``gather``.
+
+    Returns:
+        2N choices, or ``captions`` where the data set cannot tell what is wrong.
+    """
+    nearly = nearly_right(batch, step.rand(len(batch), 3).tolist())
+    if nearly is None:
+        return captions
+    tokens, lengths, wrong = nearly
+    features = encode(tokens, lengths)
+    return Choices(
+        torch.cat([captions.conditions, step.gather(features)]),
+        torch.cat([captions.ids, step.gather(wrong)]),
+    )
+
+
+def label_choices(
+    attributes: Tensor,
+    sizes: Sequence[int],
+    encode: Callable[[Tensor], Tensor],
+    step: Any,
+    right: Tensor | None = None,
+) -> Choices:
+    """Labels of the whole batch, followed by as many near misses.
+
+    Args:
+        attributes: (B, A), -1 where one does not apply.
+        sizes: number of values of each of the A attributes.
+        encode: attributes to conditions, (B, C).
+        step: the loop's step: ``rand`` and ``gather``.
+        right: what ``encode`` gives for ``attributes``, if that is known.
+
+    Returns:
+        2N choices for the N pictures of all processes.
+    """
+    near = near_misses(attributes, sizes, step.rand(len(attributes), 2))
+    right = encode(attributes) if right is None else right
+    conditions = torch.cat([step.gather(right), step.gather(encode(near))])
+    ids = torch.cat([step.gather(label_ids(row, sizes)) for row in (attributes, near)])
+    return Choices(conditions, ids)
+
+
+def choices_loss(
+    logits: Sequence[Tensor], choices: Sequence[Choices], step: Any
+) -> Tensor:
+    """How surely pictures pick what is theirs among each group of choices, summed.
+
+    Args:
+        logits: of this process's pictures with each group's conditions, (B, N) each.
+        choices: the groups.
+        step: the loop's step: ``gather``.
+
+    Returns:
+        A scalar (see ``pair_matching_loss``).
+    """
+    losses = []
+    for part, (_, ids) in zip(logits, choices, strict=True):
+        everyone = step.gather(part)
+        losses.append(pair_matching_loss(everyone, ids[: len(everyone)], ids))
+    return torch.stack(losses).sum()
 
 
 class CGANTask:
@@ -535,7 +619,7 @@ class CGANTask:
             sizes = [len(values) for values in self.attributes.values()]
             self.networks["labels"] = AttributeEncoder(sizes, config.condition_dim)
         # what the discriminator's phase has drawn, and compared it with
-        self._shown: tuple[Tensor, list[_Captions]] | None = None
+        self._shown: tuple[Tensor, list[Choices]] | None = None
 
     @staticmethod
     def defaults(scale: str, dataset_name: str) -> tuple[CGANConfig, dict, dict]:
@@ -551,7 +635,7 @@ class CGANTask:
             raise ValueError(f"scale must be smoke, laptop or full; got {scale!r}.")
         data: dict[str, Any] = {"image_size": 64 if scale == "full" else 32}
         if dataset_name == "shapes" and scale == "full":
-            data["objects"] = (1, 2)
+            data |= {"objects": (1, 2), "attributes": TAUGHT}
         elif dataset_name == "shapes":
             data["objects"] = (1,)
             if scale == "laptop":  # labels are the condition: captions that state all
@@ -663,7 +747,14 @@ class CGANTask:
         fakes = self._generate(condition.detach(), step)
         groups = self._captions(batch, condition, step)
         # with accumulation other microbatches come in between: drawn again then
-        self._shown = None if step.accumulating else (fakes, _detached(groups))
+        self._shown = (
+            None
+            if step.accumulating
+            else (
+                fakes,
+                [group.detach() for group in groups],
+            )
+        )
 
         reals = self._augmented(batch.images, step)
         fakes = self._augmented(fakes.detach(), step).to(reals.dtype)
@@ -676,7 +767,7 @@ class CGANTask:
         wrong = wrong_pairs(asked[first : first + len(batch)], asked)  # (B, N)
         objective = OBJECTIVES[self.config.objective].discriminator
         adversarial = objective(real, fake, of_reals, wrong)
-        matching = self._matching([part[: len(batch)] for part in scores], groups, step)
+        matching = choices_loss([part[: len(batch)] for part in scores], groups, step)
         return {
             "loss": adversarial + self.config.matching_weight * matching,
             "adversarial": adversarial,
@@ -689,63 +780,47 @@ class CGANTask:
         if self._shown is None:
             condition = self._encode(batch).detach()
             fakes = self._generate(condition, step)
-            groups = _detached(self._captions(batch, condition, step))
+            with torch.no_grad():
+                groups = self._captions(batch, condition, step)
         else:
             (fakes, groups), self._shown = self._shown, None
         scores = self._score(self._augmented(fakes, step), groups)
         fake = scores[0].diagonal(step.rank * len(batch))
         adversarial = OBJECTIVES[self.config.objective].generator(fake)
-        matching = self._matching(scores, groups, step)
+        matching = choices_loss(scores, groups, step)
         return {
             "loss": adversarial + self.config.matching_weight * matching,
             "adversarial": adversarial,
             "matching": matching,
         }
 
-    def _captions(self, batch: Batch, condition: Tensor, step: Any) -> list[_Captions]:
+    def _captions(self, batch: Batch, condition: Tensor, step: Any) -> list[Choices]:
         """What pictures are compared with: the captions first, then labels if wanted.
 
         Those of all processes, as in one big batch. Where there are labels, wrong
         captions and labels can be made as hard as they get, and follow the right ones.
         """
         groups = []
-        if self.config.condition == "sentence":
-            conditions, ids = step.gather(condition), step.gather(batch.class_ids)
-            if not self.config.labels:
-                return [_Captions(conditions, ids)]
-            # each right in all but one fact, where the data set can tell; it writes
-            # text, so that the processor waits here for a GPU's draws
-            nearly = self.nearly_right(batch, step.rand(len(batch), 3).tolist())
-            if nearly is not None:
-                tokens, lengths, wrong = nearly
-                features = self.networks["encoder"](tokens, lengths)[1]
-                conditions = torch.cat([conditions, step.gather(features)])
-                ids = torch.cat([ids, step.gather(wrong)])
-            groups.append(_Captions(conditions, ids))
-        assert batch.attributes is not None  # build() has made sure
         sizes = [len(values) for values in self.attributes.values()]
-        near = near_misses(batch.attributes, sizes, step.rand(len(batch), 2))
-        encoder = self.networks["labels" if self.config.labels else "encoder"]
-        right = encoder(batch.attributes) if self.config.labels else condition
-        conditions = [step.gather(right), step.gather(encoder(near))]
-        ids = [step.gather(label_ids(rows, sizes)) for rows in (batch.attributes, near)]
-        groups.append(_Captions(torch.cat(conditions), torch.cat(ids)))
+        if self.config.condition == "sentence":
+            ids = step.gather(batch.class_ids)
+            captions = Choices(step.gather(condition), ids)
+            if not self.config.labels:
+                return [captions]
+            groups.append(
+                with_nearly_right(captions, batch, self.nearly_right, self._read, step)
+            )
+        assert batch.attributes is not None  # build() has made sure
+        labels = self.networks["labels" if self.config.labels else "encoder"]
+        right = None if self.config.labels else condition
+        groups.append(label_choices(batch.attributes, sizes, labels, step, right))
         return groups
 
-    def _score(self, images: Tensor, groups: list[_Captions]) -> Sequence[Tensor]:
+    def _score(self, images: Tensor, groups: list[Choices]) -> Sequence[Tensor]:
         """Logits of pictures with the captions of each group, (B, N) each."""
         conditions = torch.cat([group.conditions for group in groups])
         logits = self.networks["discriminator"](images, conditions)
         return logits.split([len(group.ids) for group in groups], dim=1)
-
-    def _matching(
-        self, scores: Sequence[Tensor], groups: list[_Captions], step: Any
-    ) -> Tensor:
-        losses = []
-        for score, (_, ids) in zip(scores, groups, strict=True):
-            everyone = step.gather(score)
-            losses.append(pair_matching_loss(everyone, ids[: len(everyone)], ids))
-        return torch.stack(losses).sum()
 
     def sampler(self, networks: dict[str, nn.Module]) -> CGANSampler:
         """A sampler with the weights of ``networks`` ("encoder", "generator")."""
@@ -761,7 +836,11 @@ class CGANTask:
         """The condition of every caption, shape (B, C)."""
         if self.config.condition == "attributes":
             return self.networks["encoder"](batch.attributes)
-        return self.networks["encoder"](batch.tokens, batch.lengths)[1]
+        return self._read(batch.tokens, batch.lengths)
+
+    def _read(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """The condition of every sentence, shape (B, C)."""
+        return self.networks["encoder"](tokens, lengths)[1]
 
     def _generate(self, condition: Tensor, step: Any) -> Tensor:
         noise = step.randn(len(condition), self.config.noise_dim)

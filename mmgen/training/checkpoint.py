@@ -197,6 +197,36 @@ def restore(networks: dict[str, nn.Module], tensors: dict[str, Tensor]) -> None:
             value.copy_(tensors[name])
 
 
+def begin_with(networks: dict[str, nn.Module], tensors: dict[str, Tensor]) -> list[str]:
+    """Copy those tensors, named as by ``flatten``, that networks have in their shape.
+
+    Returns:
+        Names of the networks' tensors that stay as they were.
+
+    Raises:
+        CheckpointError: none fits.
+    """
+    wanted = {
+        f"{name}.{key}": value
+        for name, network in networks.items()
+        for key, value in network.state_dict().items()
+    }
+    fitting = {
+        name
+        for name, value in wanted.items()
+        if name in tensors and tensors[name].shape == value.shape
+    }
+    if not fitting:
+        raise CheckpointError(
+            f"start_from holds none of these networks' weights: it has "
+            f"{sorted(tensors)[:3]}, they have {sorted(wanted)[:3]}."
+        )
+    with torch.no_grad():
+        for name in fitting:
+            wanted[name].copy_(tensors[name])
+    return sorted(set(wanted) - fitting)
+
+
 def all_finite(networks: Iterable[nn.Module]) -> bool:
     """Whether every floating-point tensor of the networks is finite; waits once."""
     checks = [

@@ -77,10 +77,13 @@ class TrainingConfig:
     """auto: bar in a terminal, else a line a minute"""
     out: str | None = None
     """the run's folder; none: nothing is written"""
+    start_from: str | None = None
+    """run whose weights to begin with, where they fit"""
 
     def __post_init__(self) -> None:
-        if isinstance(self.out, Path):
-            object.__setattr__(self, "out", str(self.out))
+        for name in ("out", "start_from"):
+            if isinstance(getattr(self, name), Path):
+                object.__setattr__(self, name, str(getattr(self, name)))
         for name in (
             "steps",
             "batch_size",

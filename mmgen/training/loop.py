@@ -213,7 +213,11 @@ class _Loop:
                 f"got {config.batch_size}."
             )
         self.done = saved.step if saved else 0
-        self.seconds_before = float(saved.about["seconds"]) if saved else 0.0
+        self.start = None
+        if config.start_from and saved is None:
+            self.start = _start(Path(config.start_from), dataset)
+        before = saved or self.start
+        self.seconds_before = float(before.about["seconds"]) if before else 0.0
         self.last_checkpoint: Path | None = None
         if folder and saved:
             self.last_checkpoint = checkpoints.newest(folder / "checkpoints")
@@ -235,8 +239,11 @@ class _Loop:
             if config.channels_last:
                 network.to(memory_format=torch.channels_last)
         averaged = {name: self.networks[name] for name in task.averaged}
+        self.fresh: list[str] = []  # tensors that what it starts from does not have
         if self.saved:
             checkpoints.restore(self.networks, self.saved.weights)
+        elif self.start:
+            self.fresh = checkpoints.begin_with(self.networks, self.start.weights)
         for name, network in self.networks.items():
             task.networks[name] = self._wrap(network)
         # After wrapping, which gives every process the weights of the first.
@@ -327,6 +334,7 @@ class _Loop:
         self.commands = [[Path(sys.argv[0]).name, *sys.argv[1:]]]
         self.environment = manifests.environment(self.device)
         self.commits = [self.environment["commit"]]
+        self.started_from: dict[str, Any] | None = None
         stopped = "error"
         with contextlib.ExitStack() as stack:
             stack.enter_context(_backends(self.config.deterministic))
@@ -545,10 +553,25 @@ class _Loop:
             self.history = read_history(self.folder / "metrics.csv", self.done)
             before = _read_json(self.folder / "manifest.json")
             self.began = before.get("started", self.began)
-            self.commands = [*before.get("commands", []), *self.commands]
-            earlier = before.get("commits", [before.get("commit")])
-            self.commits = [*earlier, *self.commits]
+            self.started_from = before.get("started_from")
+            self._follow(before)
+        elif self.start:
+            assert self.config.start_from is not None  # or there were no start
+            folder = _run_folder(Path(self.config.start_from))
+            before = _read_json(folder / "manifest.json")
+            self.started_from = {
+                "run": str(folder),
+                "step": self.start.step,
+                "fresh": self.fresh,
+            }
+            self._follow(before)
         self._write_manifest("running")
+
+    def _follow(self, before: dict[str, Any]) -> None:
+        """Put the commands and commits of an earlier manifest in front."""
+        self.commands = [*before.get("commands", []), *self.commands]
+        earlier = before.get("commits", [before.get("commit")])
+        self.commits = [*earlier, *self.commits]
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -635,6 +658,7 @@ class _Loop:
             "seed": self.config.seed,
             "processes": self.world_size,
             "steps": self.done,
+            "started_from": self.started_from,
             "seconds": round(self.seconds_before + elapsed, 3),
             "median_step_seconds": _median([row["step_seconds"] for row in rows]),
             "median_data_seconds": _median([row["data_seconds"] for row in rows]),
@@ -757,18 +781,8 @@ def _open(
     path: str | Path, dataset: CaptionedDataset | None, changes: dict[str, Any]
 ) -> tuple[Path, TrainingConfig, Task, CaptionedDataset, Checkpoint]:
     """Everything that a run's folder describes, made again."""
-    folder = Path(path)
-    chosen = None
-    if (folder / "checkpoint.json").exists():
-        chosen, folder = folder, folder.parent.parent
-    if not (folder / "config.json").exists():
-        raise CheckpointError(f"{folder} holds no run: there is no config.json in it.")
+    folder, newest = _run_folder(Path(path)), _last_checkpoint(Path(path))
     about = _read_json(folder / "config.json")
-    newest = chosen or checkpoints.newest(folder / "checkpoints")
-    if newest is None:
-        raise CheckpointError(
-            f"{folder} holds no checkpoint yet. Remove the folder and start again."
-        )
     saved = checkpoints.load(newest)
     try:
         config = from_json(TrainingConfig, about["training"])
@@ -785,6 +799,39 @@ def _open(
         config = replace(config, out=str(folder))  # the folder was moved
     torch.manual_seed(config.seed)
     return folder, config, task_class.build(task_config, dataset), dataset, saved
+
+
+def _run_folder(path: Path) -> Path:
+    """The run's folder, of itself or of one checkpoint in it."""
+    folder = path.parent.parent if (path / "checkpoint.json").exists() else path
+    if not (folder / "config.json").exists():
+        raise CheckpointError(f"{folder} holds no run: there is no config.json in it.")
+    return folder
+
+
+def _last_checkpoint(path: Path) -> Path:
+    """The newest checkpoint of a run's folder, or the one that ``path`` names."""
+    folder = _run_folder(path)
+    newest = checkpoints.newest(folder / "checkpoints") if folder == path else path
+    if newest is None:
+        raise CheckpointError(
+            f"{folder} holds no checkpoint yet. Remove the folder and start again."
+        )
+    return newest
+
+
+def _start(path: Path, dataset: CaptionedDataset) -> Checkpoint:
+    """What a new run begins with: another run's weights, for the same words."""
+    saved = checkpoints.load(_last_checkpoint(path))
+    here = describe_dataset(dataset)["vocabulary"]
+    there = saved.about.get("dataset", {}).get("vocabulary")
+    if there != here:
+        raise CheckpointError(
+            f"start_from={str(path)!r} knows other words than this data set: its "
+            f"vocabulary is {there}, this one {here}. A word's vector would stand for "
+            f"another word."
+        )
+    return saved
 
 
 def _same(

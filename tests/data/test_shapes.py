@@ -588,6 +588,31 @@ def test_batches_fit_together(language):
         assert values == [getattr(scene.objects[0], name) for scene in scenes], name
 
 
+def test_labels_say_what_is_shown():
+    names = ("background", "count", "relation", "other_shape", "other_size", "colour")
+    dataset = load_dataset("shapes", "test", 16, attributes=names, size=400)
+    assert tuple(dataset.attributes) == names
+    batch = dataset.batch(range(400))
+    for scene, row in zip(batch.scenes, batch.attributes.tolist(), strict=True):
+        first, *others = scene.objects
+        shown = {
+            "background": scene.background,
+            "count": str(len(scene.objects)),
+            "relation": relation_of(scene.objects),
+            "other_shape": others[0].shape if others else None,
+            "other_size": others[0].size if others else None,
+            "colour": first.colour,
+        }
+        said = {
+            name: dataset.attributes[name][value] if value >= 0 else None
+            for name, value in zip(names, row, strict=True)
+        }
+        assert said == shown
+    counts = {len(scene.objects) for scene in batch.scenes}
+    relations = {relation_of(scene.objects) for scene in batch.scenes}
+    assert counts == {1, 2, 3, 4} and relations == {None, *RELATIONS}
+
+
 def test_both_mixes_languages_and_epochs_paraphrase():
     dataset = load_dataset("shapes", "train", 16, "both", size=200)
     first, second = (dataset.batch(range(200), epoch) for epoch in (0, 1))

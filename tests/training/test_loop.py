@@ -14,13 +14,14 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from toy_task import ToyConfig, ToyDataset, ToyTask
+from toy_task import WORDS, ToyConfig, ToyDataset, ToyTask
 
 from mmgen.data import Vocabulary
 from mmgen.data.workers import WorkerError
 from mmgen.training import Run, Step, TrainingConfig, fit, reproducible
 from mmgen.training import checkpoint as checkpoints
 from mmgen.training.average import Average
+from mmgen.training.errors import CheckpointError
 from mmgen.training.loop import rate_factor
 
 CONFIG = TrainingConfig(
@@ -397,6 +398,61 @@ class TestResume:
         assert len(manifest["commands"]) == len(manifest["commits"]) == 2
         again = Run.resume(tmp_path / "r", ToyDataset(), steps=12)
         assert again.history[-1]["generator/gradient_norm"] > 0
+
+    def test_a_run_may_begin_with_the_weights_of_another(self, tmp_path):
+        first = fit(new_task(), ToyDataset(), replace(CONFIG, out=tmp_path / "a"))
+        config = replace(CONFIG, start_from=tmp_path / "a", out=tmp_path / "b")
+        untouched = replace(config, steps=1, ema_decay=0.0, out=tmp_path / "c")
+        same = fit(new_task(ToyConfig(rate=0.0)), ToyDataset(), untouched)
+        assert_same(
+            checkpoints.flatten(first.task.networks),
+            checkpoints.flatten(same.task.networks),
+        )
+        second = fit(new_task(), ToyDataset(), config)
+        manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
+        assert manifest["started_from"] == {
+            "run": str(tmp_path / "a"),
+            "step": 12,
+            "fresh": [],
+        }
+        assert len(manifest["commands"]) == len(manifest["commits"]) == 2
+        assert manifest["seconds"] > first.manifest["seconds"]
+        assert second.history[0]["step"] == 4
+        again = Run.resume(tmp_path / "b", ToyDataset(), steps=16)
+        assert again.manifest["started_from"] == manifest["started_from"]
+
+    def test_what_does_not_fit_begins_afresh(self, tmp_path):
+        wide = ToyConfig(width=32, rate=0.0)
+        first = fit(new_task(), ToyDataset(), replace(CONFIG, out=tmp_path / "a"))
+        task = new_task(wide)
+        before = checkpoints.flatten(task.networks)
+        config = replace(CONFIG, steps=1, start_from=tmp_path / "a", ema_decay=0.0)
+        run = fit(task, ToyDataset(), replace(config, out=tmp_path / "b"))
+        fresh = run.manifest["started_from"]["fresh"]
+        # all have the width in their shape, but the biases of both last layers
+        kept = {"generator.out.bias", "discriminator.out.bias"}
+        assert set(fresh) == set(before) - kept
+        after = checkpoints.flatten(task.networks)
+        for name in before:
+            source = (
+                checkpoints.flatten(first.task.networks) if name in kept else before
+            )
+            torch.testing.assert_close(after[name], source[name])
+
+    def test_weights_of_other_words_or_networks_are_refused(self, tmp_path):
+        fit(new_task(), ToyDataset(), replace(CONFIG, out=tmp_path / "a"))
+        config = replace(CONFIG, start_from=tmp_path / "a")
+        other = ToyDataset()
+        other.vocabulary = Vocabulary.build([*WORDS, "black"])
+        with pytest.raises(CheckpointError, match="knows other words"):
+            fit(new_task(), other, config)
+        task = new_task()
+        task.networks["generator"] = nn.Linear(2, 7)
+        task.networks["discriminator"] = nn.Linear(2, 7, bias=False)
+        with pytest.raises(CheckpointError, match="none of these networks' weights"):
+            fit(task, ToyDataset(), config)
+        with pytest.raises(CheckpointError, match="holds no run"):
+            fit(new_task(), ToyDataset(), replace(config, start_from=tmp_path / "x"))
 
     def test_a_worker_that_dies_inside_a_step_is_named(self, tmp_path):
         config = replace(CONFIG, out=tmp_path / "r")
