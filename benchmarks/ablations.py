@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 
+from benchmarks.objectives import pooled
 from mmgen.data import load_dataset
 from mmgen.metrics import semantic_accuracy
-from mmgen.metrics.interval import Proportion
 from mmgen.models.attngan import AttnGANConfig, AttnGANTask
 from mmgen.training import TrainingConfig, fit
 from mmgen.training.checkpoint import write_json
@@ -134,10 +134,9 @@ def main() -> None:
                 f"{runs[-1]['cpu_seconds']:.0f} CPU seconds",
                 flush=True,
             )
-        right, n = (sum(r["overall"][key] for r in runs) for key in ("successes", "n"))
         found[name] = {
             "changes": json.loads(json.dumps({**changes, **other})),
-            "overall": Proportion(right, n).to_json(),
+            "overall": pooled(runs),
             "runs": runs,
         }
         write_json(

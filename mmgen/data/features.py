@@ -30,6 +30,7 @@ from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.draws import draws
 from mmgen.data.files import write_atomically
 from mmgen.data.photographs import CAPTION, Photographs, padded, some_words
+from mmgen.data.shards import at_least_one, new_manifest
 from mmgen.data.vocabulary import Vocabulary
 
 FORMAT = 1  # of the manifest; raise it when its meaning changes
@@ -88,22 +89,14 @@ def pack_features(
         OSError: the folder cannot be written, or the disk is full; nothing is left
             that looks complete.
     """
-    for argument, value in (
-        ("augmentations", augmentations),
-        ("samples_per_shard", samples_per_shard),
-        ("captions_per_sample", captions_per_sample),
-        ("batch_size", batch_size),
-    ):
-        if value < 1:
-            raise ValueError(f"{argument} must be at least 1; got {value}.")
+    at_least_one(
+        augmentations=augmentations,
+        samples_per_shard=samples_per_shard,
+        captions_per_sample=captions_per_sample,
+        batch_size=batch_size,
+    )
     folder = Path(folder)
-    manifest = folder / f"{dataset.split}.json"
-    if manifest.exists():
-        raise FileExistsError(
-            f"{manifest} exists: the folder holds the split {dataset.split!r} already. "
-            f"Remove it first, or choose another folder."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
+    manifest = new_manifest(folder, dataset.split)
     shards: list[dict[str, Any]] = []
     for start in range(0, len(dataset), samples_per_shard):
         rows = range(start, min(start + samples_per_shard, len(dataset)))

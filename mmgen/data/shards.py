@@ -99,6 +99,29 @@ def _webdataset(module: str) -> Any:
 # ---------------------------------------------------------------------- writing
 
 
+def at_least_one(**numbers: int) -> None:
+    """Raise a ValueError that names the argument which is below 1."""
+    for argument, value in numbers.items():
+        if value < 1:
+            raise ValueError(f"{argument} must be at least 1; got {value}.")
+
+
+def new_manifest(folder: Path, split: str) -> Path:
+    """Where the manifest of a split will be, in a folder that is made if need be.
+
+    Raises:
+        FileExistsError: the folder holds this split already.
+    """
+    manifest = folder / f"{split}.json"
+    if manifest.exists():
+        raise FileExistsError(
+            f"{manifest} exists: the folder holds the split {split!r} already. "
+            f"Remove it first, or choose another folder."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return manifest
+
+
 def pack(
     dataset: CaptionedDataset,
     folder: str | Path,
@@ -129,20 +152,11 @@ def pack(
         OSError: the folder cannot be written, or the disk is full; nothing is left
             that looks complete.
     """
-    for argument, value in (
-        ("samples_per_shard", samples_per_shard),
-        ("captions_per_sample", captions_per_sample),
-    ):
-        if value < 1:
-            raise ValueError(f"{argument} must be at least 1; got {value}.")
+    at_least_one(
+        samples_per_shard=samples_per_shard, captions_per_sample=captions_per_sample
+    )
     folder = Path(folder)
-    manifest = folder / f"{dataset.split}.json"
-    if manifest.exists():
-        raise FileExistsError(
-            f"{manifest} exists: the folder holds the split {dataset.split!r} already. "
-            f"Remove it first, or choose another folder."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
+    manifest = new_manifest(folder, dataset.split)
     order = epoch_order(len(dataset), seed=0, epoch=0).tolist()
     photographs = isinstance(dataset, Photographs)
     shards: list[dict[str, Any]] = []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -80,6 +81,35 @@ class Vocabulary:
     def unknown(self, caption: str) -> list[str]:
         """Tokens of ``caption`` that the vocabulary lacks, in order."""
         return [token for token in tokenize(caption) if token not in self._index]
+
+    def read(
+        self, captions: Sequence[str], max_tokens: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Encode what a person typed, with a warning that names unknown words.
+
+        Args:
+            captions: at least one, in a list.
+            max_tokens: as for ``encode``.
+
+        Returns:
+            Tokens (B, T) and lengths (B,), as ``encode`` does.
+
+        Raises:
+            ValueError: a single string, an empty list, or what ``encode`` refuses.
+        """
+        if isinstance(captions, str) or not len(captions):
+            raise ValueError(
+                f"captions must be a list with at least one caption; got {captions!r}."
+            )
+        encoded = self.encode(captions, max_tokens)
+        unknown = sorted({word for text in captions for word in self.unknown(text)})
+        if unknown:
+            warnings.warn(
+                f"captions hold words that the model never saw, and cannot follow: "
+                f"{', '.join(unknown)}.",
+                stacklevel=4,  # where a model's own method was called
+            )
+        return encoded
 
     def encode(
         self, captions: str | Iterable[str], max_tokens: int | None = None

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -1258,20 +1257,7 @@ class AttnGANSampler(nn.Module):
         Raises:
             ValueError: no caption, an empty one, or one without a known word.
         """
-        if isinstance(captions, str) or not captions:
-            raise ValueError(
-                f"captions must be a list with at least one caption; got {captions!r}."
-            )
-        unknown = sorted(
-            {w for text in captions for w in self.vocabulary.unknown(text)}
-        )
-        tokens, lengths = self.vocabulary.encode(captions, self.max_tokens)
-        if unknown:
-            warnings.warn(
-                f"words that the model never saw count as <unk>: "
-                f"{', '.join(sorted(unknown))}.",
-                stacklevel=3,
-            )
+        tokens, lengths = self.vocabulary.read(captions, self.max_tokens)
         shape = (len(captions), self.noise_dim)
         if noise is None:
             # on the CPU, so that a seed means the same pictures on every device

@@ -1030,13 +1030,7 @@ class CGANSampler(nn.Module):
             rows = [read_attributes(caption, self.attributes) for caption in captions]
             return self.encoder(torch.tensor(rows, device=device))
         texts = [str(caption) for caption in captions]
-        tokens, lengths = self.vocabulary.encode(texts, self.max_tokens)
-        unknown = sorted({w for text in texts for w in self.vocabulary.unknown(text)})
-        if unknown:
-            warnings.warn(
-                f"words that the model never saw count as <unk>: {', '.join(unknown)}.",
-                stacklevel=3,
-            )
+        tokens, lengths = self.vocabulary.read(texts, self.max_tokens)
         return self.encoder(tokens.to(device), lengths.to(device))[1]
 
     @torch.no_grad()

@@ -24,7 +24,6 @@ of one class are not used as negatives.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
@@ -797,19 +796,7 @@ class DAMSMMatcher(nn.Module):
         Raises:
             ValueError: no caption, an empty one, or one without a known word.
         """
-        if isinstance(captions, str) or not len(captions):
-            raise ValueError(
-                f"captions must be a list with at least one caption; got {captions!r}."
-            )
-        tokens, lengths = self.vocabulary.encode(captions, self.max_tokens)
-        unknown = sorted(
-            {w for text in captions for w in self.vocabulary.unknown(text)}
-        )
-        if unknown:
-            warnings.warn(
-                f"words that the model never saw count as <unk>: {', '.join(unknown)}.",
-                stacklevel=3,
-            )
+        tokens, lengths = self.vocabulary.read(captions, self.max_tokens)
         device = next(self.parameters()).device
         tokens, lengths = tokens.to(device), lengths.to(device)
         mask = torch.arange(tokens.shape[1], device=device)[None, :] < lengths[:, None]

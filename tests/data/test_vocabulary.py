@@ -83,6 +83,19 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
     assert "红" in (tmp_path / "words.json").read_text(encoding="utf-8")
 
 
+def test_what_a_person_typed_is_read_and_unknown_words_are_named():
+    vocabulary = Vocabulary.build(CAPTIONS)
+    known, strange = CAPTIONS[0], f"zebra {CAPTIONS[1]} qwxz"
+    tokens, lengths = vocabulary.read([known], 9)
+    expected = vocabulary.encode([known], 9)
+    assert torch.equal(tokens, expected[0]) and torch.equal(lengths, expected[1])
+    with pytest.warns(UserWarning, match="never saw, and cannot follow: qwxz, zebra"):
+        assert vocabulary.read([known, strange], 9)[0][1, 0] == 1
+    for nothing in (known, []):
+        with pytest.raises(ValueError, match="a list with at least one caption"):
+            vocabulary.read(nothing, 9)
+
+
 @pytest.mark.parametrize(
     "content",
     ['{"language": "en", "tokens": ["<pad>", "<u', "[1, 2]", '{"tokens": []}', "\xff"],
