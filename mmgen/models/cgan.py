@@ -477,8 +477,10 @@ class ProjectionDiscriminator(nn.Module):
 LABELLED = ("shapes", "emoji")  # data sets whose pictures come with attributes
 # What labels teach besides captions. A background is said in a quarter of them only,
 # and without its label the generator learned it last, or not at all.
-TAUGHT = ("shape", "colour", "size", "position", "background", "count")
-TAUGHT += ("other_shape", "other_colour")
+TAUGHT = (
+    *("shape", "colour", "size", "position", "background", "count"),
+    *("other_shape", "other_colour"),
+)
 
 
 # (batch, chances) -> tokens, lengths and ids of captions wrong in one fact, or None
