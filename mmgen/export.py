@@ -226,18 +226,16 @@ def _(sampler: ConditionalVAESampler) -> Graph:
         if len(told) == 2:
             condition = sampler.model.condition(told[0], told[1], None)
         else:
-            condition = sampler.model.attributes(told[0])
-        mu, logvar = sampler.model.prior(condition)
-        z = reparameterise(mu, logvar, noise)
-        return (sampler.model.decode(z, condition),)
+            condition = sampler.model.condition_norm(sampler.model.attributes(told[0]))
+        return (sampler.model.draw(condition, noise),)
 
-    inputs = _condition(sampler) | _noise(sampler.config.latent_dim)
+    inputs = _condition(sampler) | _noise(sampler.model.prior.noise_dim)
     return Graph(_Drawing(sampler, draw), inputs, ("image",))
 
 
 @graph_of.register
 def _(sampler: MultimodalVAESampler) -> Graph:
-    sizes = (sampler.config.latent_dim, sampler.config.style_dim)
+    sizes = (sampler.config.latent_dim, 2 * sampler.config.style_dim)
 
     def draw(tokens: Tensor, lengths: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
         mu, logvar = sampler.model.posterior(tokens=tokens, lengths=lengths)

@@ -19,7 +19,6 @@ Models*, NeurIPS 2019 (MMVAE).
 Sutter, Daunhawer and Vogt, *Generalized Multimodal ELBO*, ICLR 2021 (MoPoE).
 Bowman et al., *Generating Sentences from a Continuous Space*, CoNLL 2016 (dropout of
 words).
-Dinh, Sohl-Dickstein and Bengio, *Density estimation using Real NVP*, ICLR 2017.
 """
 
 from __future__ import annotations
@@ -38,6 +37,7 @@ from mmgen.data.vocabulary import Vocabulary
 from mmgen.models.vae import (
     CaptionSampler,
     GaussianHead,
+    MixturePrior,
     PictureDecoder,
     PictureEncoder,
     PixelLikelihood,
@@ -129,79 +129,6 @@ def training_subsets(fusion: str) -> tuple[Subset, ...]:
         for size in sizes
         for seen in combinations(MODALITIES, size)
     )
-
-
-class CouplingPrior(nn.Module):
-    r"""A density over codes that can have many modes: affine couplings of a normal.
-
-    Each coupling keeps one half of z and moves the other by an affine map that the
-    first half decides; its inverse and its Jacobian determinant are as cheap as itself:
-
-    .. math:: u_1 = z_1, \quad u_2 = z_2 \odot e^{s(z_1)} + t(z_1), \qquad
-              \log p(z) = \log N(u; 0, I) + \sum s(z_1)
-
-    A standard normal prior has no gaps, but facts do: between "red" and "blue" a code
-    has to mean something. Learning p(z) lets the codes of the data keep their distance.
-
-    Args:
-        latent_dim: Z, at least 2.
-        hidden_dim: of each coupling's network.
-        couplings: their number; 0 is a standard normal.
-
-    Source:
-        Dinh et al. 2017, eq. 4-8.
-    """
-
-    def __init__(self, latent_dim: int, hidden_dim: int, couplings: int) -> None:
-        super().__init__()
-        if couplings and latent_dim < 2:
-            raise ValueError(
-                f"latent_dim must be at least 2 for a coupling; got {latent_dim}."
-            )
-        self.kept = latent_dim // 2
-        self.networks = nn.ModuleList()
-        for _ in range(couplings):
-            network = nn.Sequential(
-                nn.Linear(self.kept, hidden_dim),
-                nn.SiLU(),
-                nn.Linear(hidden_dim, hidden_dim),
-                nn.SiLU(),
-                nn.Linear(hidden_dim, 2 * (latent_dim - self.kept)),
-            )
-            # zeros: the untrained prior is a standard normal
-            last = network[-1]
-            assert isinstance(last, nn.Linear)
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-            self.networks.append(network)
-
-    def _scale_and_shift(self, network: nn.Module, kept: Tensor) -> list[Tensor]:
-        scale, shift = network(kept).chunk(2, dim=-1)
-        return [2 * torch.tanh(scale / 2), shift]  # a factor of at most e² each time
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """log p(z) in nats, (B, Z) to (B,)."""
-        # Densities need all digits: no half precision in here.
-        with torch.autocast(z.device.type, enabled=False):
-            u = z.float()
-            log_determinant = torch.zeros_like(u[:, 0])
-            for network in self.networks:
-                kept, moved = u[:, : self.kept], u[:, self.kept :]
-                scale, shift = self._scale_and_shift(network, kept)
-                u = torch.cat([moved * torch.exp(scale) + shift, kept], dim=1)
-                log_determinant = log_determinant + scale.sum(dim=1)
-            zeros = torch.zeros_like(u)
-            return gaussian_log_prob(u, zeros, zeros) + log_determinant
-
-    def sample(self, noise: Tensor) -> Tensor:
-        """Codes z (B, Z) of standard normal noise (B, Z): the couplings undone."""
-        u = noise
-        for network in reversed(self.networks):
-            split = u.shape[1] - self.kept
-            changed, kept = u[:, :split], u[:, split:]
-            scale, shift = self._scale_and_shift(network, kept)
-            u = torch.cat([kept, (changed - shift) * torch.exp(-scale)], dim=1)
-        return u
 
 
 # ------------------------------------------------------------------ captions from codes
@@ -353,7 +280,7 @@ class MultimodalVAEConfig(VAEConfig):
     latent_dim: int = 16  # Z of the code that picture and caption share
     style_dim: int = 16  # W of the picture's own code; 0: it has none
     fusion: Literal["poe", "moe", "mopoe"] = "mopoe"  # MVAE, MMVAE or MoPoE
-    couplings: int = 6  # of the learned prior over z; 0: a standard normal
+    components: int = 8  # in each mixture of the learned p(z); 0: a standard normal
     caption_weight: float = 20.0  # of log p(caption|z), which has far fewer terms
     sentence_dim: int = 192  # of the caption's feature
     embedding_dim: int = 128  # of a word's vector
@@ -414,12 +341,19 @@ class MultimodalVAE(nn.Module):
         self.caption_expert = GaussianHead(
             config.sentence_dim, config.latent_dim, hidden
         )
-        self.prior = CouplingPrior(config.latent_dim, hidden, config.couplings)
+        self.prior: MixturePrior | None = None
+        if config.components:
+            self.prior = MixturePrior(config.latent_dim, 0, hidden, config.components)
         if config.style_dim:
             self.style_posterior = GaussianHead(
                 hidden + config.latent_dim, config.style_dim, hidden
             )
-            self.style_prior = GaussianHead(config.latent_dim, config.style_dim, hidden)
+            self.style_prior = MixturePrior(
+                config.style_dim,
+                config.latent_dim,
+                hidden,
+                max(config.components, 1),
+            )
         self.decoder = PictureDecoder(
             config.latent_dim + config.style_dim,
             image_size,
@@ -479,11 +413,10 @@ class MultimodalVAE(nn.Module):
         return self.text_encoder(tokens, lengths)[1].float()
 
     def decode(self, z: Tensor, noise: Tensor) -> Tensor:
-        """Mean pictures in [-1, 1] for codes (B, Z), styles drawn with noise (B, W)."""
+        """Mean pictures in [-1, 1] for codes (B, Z); noise for styles is (B, 2 W)."""
         code = z
         if self.style_dim:
-            mu, logvar = self.style_prior(z)
-            code = torch.cat([z, reparameterise(mu, logvar, noise)], dim=1)
+            code = torch.cat([z, self.style_prior.sample(noise, z)], dim=1)
         return self.likelihood.mean(self.decoder(code))
 
     def forward(
@@ -563,7 +496,7 @@ class MultimodalVAE(nn.Module):
         self, codes: Sequence[Tensor], posteriors: Sequence[tuple[Tensor, Tensor]]
     ) -> Sequence[Tensor]:
         """KL(q || p) of every subset, (B,) each: exact, or estimated at its code."""
-        if not len(self.prior.networks):
+        if self.prior is None:
             return [gaussian_kl(mu, logvar) for mu, logvar in posteriors]
         log_q = [
             gaussian_log_prob(z, mu, logvar)
@@ -581,7 +514,7 @@ class MultimodalVAE(nn.Module):
         mu, logvar = self.style_posterior(torch.cat([features, z], dim=1))
         w = reparameterise(mu, logvar, noise)
         decoded = self.decoder(torch.cat([z, w], dim=1))
-        kl = gaussian_kl(mu, logvar, *self.style_prior(z))
+        kl = gaussian_log_prob(w, mu, logvar) - self.style_prior.log_prob(w, z)
         return self.likelihood(images, decoded), kl
 
 
@@ -719,7 +652,7 @@ class MultimodalVAESampler(CaptionSampler):
         """
         tokens, lengths = self.read_captions(captions)
         mu, logvar = self.model.posterior(tokens=tokens, lengths=lengths)
-        z_noise, w_noise = self._noise(len(mu), seed)
+        z_noise, w_noise = self._noise(len(mu), self.config.latent_dim, seed)
         return self.model.decode(reparameterise(mu, logvar, z_noise), w_noise)
 
     @torch.no_grad()
@@ -752,12 +685,16 @@ class MultimodalVAESampler(CaptionSampler):
         """
         if count < 1:
             raise ValueError(f"count must be at least 1; got {count}.")
-        z_noise, w_noise = self._noise(count, seed)
-        z = self.model.prior.sample(z_noise)
+        prior = self.model.prior
+        size = self.config.latent_dim if prior is None else prior.noise_dim
+        z, w_noise = self._noise(count, size, seed)
+        if prior is not None:
+            z = prior.sample(z)
         return self.model.decode(z, w_noise), self._write(z, language)
 
-    def _noise(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
-        sizes = (self.config.latent_dim, self.config.style_dim)
+    def _noise(self, count: int, size: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Noise (count, size) for z, and (count, 2 W) for w."""
+        sizes = (size, 2 * self.config.style_dim)
         noise = normal_noise(count, sum(sizes), seed, self.device)
         z_noise, w_noise = noise.split(sizes, dim=1)
         return z_noise, w_noise

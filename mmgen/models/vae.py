@@ -14,6 +14,10 @@ Kingma et al., *Improving Variational Inference with Inverse Autoregressive Flow
 NeurIPS 2016 (free bits).
 Rybkin, Daniilidis and Levine, *Simple and Effective VAE Training with Calibrated
 Decoders*, ICML 2021 (one learned scale).
+Ulyanov, Vedaldi and Lempitsky, *Instance Normalization*, arXiv 1607.08022, 2016.
+Germain et al., *MADE: Masked Autoencoder for Distribution Estimation*, ICML 2015.
+Papamakarios, Pavlakou and Murray, *Masked Autoregressive Flow for Density Estimation*,
+NeurIPS 2017 (MADE with mixtures of Gaussians).
 """
 
 from __future__ import annotations
@@ -378,48 +382,32 @@ def _widths(image_size: int, channels: int, patch: int) -> list[int]:
 class DownBlock(nn.Module):
     """Halve a feature map: a strided convolution and a residual one.
 
-    Group normalisation, because the networks of a VAE must not see the batch: the bound
-    is one picture's.
+    Each channel of each picture is normalised by itself (Ulyanov et al. 2016). The
+    networks of a VAE must not see the batch, for the bound is one picture's; and a
+    channel whose mean is the background would drown the few places that differ from it.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(in_channels, out_channels, 4, 2, 1)
-        self.norm1 = nn.GroupNorm(GROUPS, out_channels)
+        self.norm1 = nn.InstanceNorm2d(out_channels)
         self.conv = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(GROUPS, out_channels)
+        self.norm2 = nn.InstanceNorm2d(out_channels)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H/2, W/2)."""
         features = self.reduce(features)
         features = features + self.conv(silu(self.norm1(features)))
-        return silu(self.norm2(features))
-
-
-class UpBlock(nn.Module):
-    """Double a feature map; a code sets scale and shift of both normalisations."""
-
-    def __init__(self, in_channels: int, out_channels: int, code_dim: int) -> None:
-        super().__init__()
-        self.norm1 = nn.GroupNorm(GROUPS, in_channels, affine=False)
-        self.enlarge = nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1)
-        self.norm2 = nn.GroupNorm(GROUPS, out_channels, affine=False)
-        self.conv = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.modulate = nn.Linear(code_dim, 2 * (in_channels + out_channels))
-        self.sizes = (in_channels, in_channels, out_channels, out_channels)
-
-    def forward(self, features: Tensor, code: Tensor) -> Tensor:
-        """(B, in_channels, H, W) and (B, code_dim) to (B, out_channels, 2H, 2W)."""
-        modulation = self.modulate(code)[:, :, None, None]
-        gamma1, beta1, gamma2, beta2 = modulation.split(self.sizes, dim=1)
-        features = silu((1 + gamma1) * self.norm1(features) + beta1)
-        features = self.enlarge(features)
-        update = silu((1 + gamma2) * self.norm2(features) + beta2)
-        return features + self.conv(update)
+        return self.norm2(features)
 
 
 class PictureEncoder(nn.Module):
     """Pictures to feature vectors, by convolutions down to 4 x 4.
+
+    What is where, and which colours there are, go two ways: the map of 4 x 4 places is
+    normalised in every channel, and what that takes away comes back beside it: mean,
+    least and most of every channel of the first layer. In one vector the large colours,
+    those of the background, would hide for long that there is an object at all.
 
     Args:
         image_size: H = W; divided by ``patch``, a power of two from 8 on.
@@ -439,10 +427,15 @@ class PictureEncoder(nn.Module):
             self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
         else:
             self.stem = nn.Conv2d(3, widths[0], patch, stride=patch)
-        self.blocks = nn.Sequential(
-            *(DownBlock(wide, deep) for wide, deep in pairwise(widths))
+        self.norm = nn.InstanceNorm2d(widths[0])
+        self.blocks = nn.ModuleList(
+            DownBlock(wide, deep) for wide, deep in pairwise(widths)
         )
-        self.project = nn.Linear(16 * widths[-1], feature_dim)
+        self.places = nn.Linear(16 * widths[-1], feature_dim)
+        self.colours = nn.Sequential(
+            nn.LayerNorm(3 * widths[0]), nn.Linear(3 * widths[0], feature_dim)
+        )
+        self.loudness = nn.LayerNorm(feature_dim)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] to (B, F)."""
@@ -451,19 +444,38 @@ class PictureEncoder(nn.Module):
                 f"images must have shape (B, 3, {self.image_size}, {self.image_size}), "
                 f"the size this network was built for; got {tuple(images.shape)}."
             )
-        features = self.blocks(silu(self.stem(images)))  # (B, C, 4, 4)
-        return silu(self.project(features.flatten(1)))
+        features = self.stem(images)
+        values = features.flatten(2)
+        seen = [values.mean(dim=2), values.amin(dim=2), values.amax(dim=2)]  # (B, C)
+        features = self.norm(features)
+        for block in self.blocks:
+            features = block(silu(features))
+        places = self.places(features.flatten(1))  # of (B, C, 4, 4)
+        colours = self.colours(torch.cat(seen, dim=1))
+        return silu(self.loudness(places + colours))
 
 
 class PictureDecoder(nn.Module):
-    """Codes to what a ``PixelLikelihood`` needs, by convolutions up from 4 x 4.
+    """Codes to what a ``PixelLikelihood`` needs: a code told to every place.
+
+    Each place of a grid knows its coordinates and hears the whole code (Watters et al.
+    2019, *Spatial Broadcast Decoder*, arXiv 1901.07017); "where" is then a comparison
+    that every place makes for itself, not a pattern to be built up from 4 x 4. A coarse
+    picture of 4 x 4 is added for what no coordinates tell, and residual convolutions,
+    whose scales and shifts the code sets, work out the rest.
 
     Args:
         code_dim: size of the code: z, or z and a condition, side by side.
-        image_size, channels, patch: as for ``PictureEncoder``; the last layer paints
-            patch x patch pixels from each place of its feature map.
-        hidden_dim: size of the code's image that steers every block.
+        image_size, patch: as for ``PictureEncoder``; the grid has image_size / patch
+            places a side, and the last layer paints patch x patch pixels from each.
+        channels: half the channels of the grid.
+        hidden_dim: size of the code's image that steers every layer.
     """
+
+    WAVES = 4  # per axis, beside the coordinates: a period of 4 / 2^i picture widths
+    DEPTH = 3  # residual convolutions
+
+    grid: Tensor
 
     def __init__(
         self,
@@ -474,31 +486,55 @@ class PictureDecoder(nn.Module):
         hidden_dim: int,
     ) -> None:
         super().__init__()
-        widths = _widths(image_size, channels, patch)[::-1]
+        _widths(image_size, channels, patch)  # refuses what the encoder would refuse
+        width, side = 2 * channels, image_size // patch
+        axis = (torch.arange(side) + 0.5) / side * 2 - 1
+        places = torch.stack(torch.meshgrid(axis, axis, indexing="ij"))  # (2, S, S)
+        angles = [math.pi / 2 * 2**i * places for i in range(self.WAVES)]
+        waves = [wave for t in angles for wave in (t.sin(), t.cos())]
+        self.register_buffer("grid", torch.cat([places, *waves])[None], False)
         self.embed = nn.Sequential(
             nn.Linear(code_dim, hidden_dim),
             nn.SiLU(),
             nn.Linear(hidden_dim, hidden_dim),
-            nn.LayerNorm(hidden_dim),  # or fresh blocks would hardly hear the code
+            nn.LayerNorm(hidden_dim),  # or fresh layers would hardly hear the code
+            nn.SiLU(),
         )
-        self.spread = nn.Linear(hidden_dim, 16 * widths[0])
-        self.blocks = nn.ModuleList(
-            UpBlock(deep, wide, hidden_dim) for deep, wide in pairwise(widths)
+        self.place = nn.Conv2d(self.grid.shape[1], width, 1)
+        self.tell = nn.Linear(hidden_dim, width)
+        self.spread = nn.Linear(hidden_dim, 16 * width)
+        self.enlarge = nn.Upsample(side, mode="bilinear")
+        self.norms = nn.ModuleList(
+            nn.GroupNorm(GROUPS, width, affine=False) for _ in range(self.DEPTH)
         )
-        # The code has the last word too: what is where times which colour is a product.
-        self.norm = nn.GroupNorm(GROUPS, widths[-1], affine=False)
-        self.modulate = nn.Linear(hidden_dim, 2 * widths[-1])
-        self.paint = nn.Conv2d(widths[-1], 3 * patch**2, 3, padding=1)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(width, width, 3, padding=1) for _ in range(self.DEPTH)
+        )
+        # One for each convolution; and the code has the last word too: what is where
+        # times which colour is a product.
+        self.modulate = nn.ModuleList(
+            nn.Linear(hidden_dim, 2 * width) for _ in range(self.DEPTH + 1)
+        )
+        self.paint = nn.Conv2d(width, 3 * patch**2, 3, padding=1)
         self.arrange = nn.PixelShuffle(patch)
 
     def forward(self, code: Tensor) -> Tensor:
         """(B, code_dim) to (B, 3, H, W): means or logits."""
         code = self.embed(code)
-        features = self.spread(code).unflatten(1, (-1, 4, 4))
-        for block in self.blocks:
-            features = block(features, code)
-        gamma, beta = self.modulate(code)[:, :, None, None].chunk(2, dim=1)
-        features = silu((1 + gamma) * self.norm(features) + beta)
+        told = [
+            layer(code)[:, :, None, None].chunk(2, dim=1) for layer in self.modulate
+        ]
+        coarse = self.spread(code).unflatten(1, (-1, 4, 4))
+        features = self.place(self.grid) + self.tell(code)[:, :, None, None]
+        features = features + self.enlarge(coarse)
+        # scales and shifts of the last layer are of features as they are
+        *steps, (last_scale, last_shift) = told
+        for norm, conv, (scale, shift) in zip(
+            self.norms, self.convs, steps, strict=True
+        ):
+            update = silu((1 + scale) * norm(features) + shift)
+            features = features + conv(update)
+        features = silu((1 + last_scale) * features + last_shift)
         return self.arrange(self.paint(features))
 
 
@@ -526,6 +562,143 @@ class GaussianHead(nn.Module):
         """(..., F) to mu and logvar, (..., Z) each, float32; |logvar| < 12."""
         mu, logvar = self.layers(features).float().chunk(2, dim=-1)
         return mu, LOGVAR_BOUND * torch.tanh(logvar / LOGVAR_BOUND)
+
+
+class MaskedLinear(nn.Linear):
+    """A linear map some of whose weights are zero for good.
+
+    Args:
+        mask: (out_features, in_features) bool, True where a weight may be.
+    """
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__(mask.shape[1], mask.shape[0])
+        self.register_buffer("mask", mask.to(self.weight), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_features) to (B, out_features)."""
+        return nn.functional.linear(x, self.weight * self.mask, self.bias)
+
+
+class MixturePrior(nn.Module):
+    r"""A learned density over codes that can have gaps: p(z), or p(z|c).
+
+    Number by number, each a mixture of K Gaussians that depends on the numbers before
+    it and on the condition:
+
+    .. math:: p(z|c) = \prod_d \sum_k \pi_{dk}\,
+              N(z_d;\, \mu_{dk}, \sigma_{dk}^2), \qquad
+              (\pi, \mu, \sigma)_d = f_d(z_1, \dots, z_{d-1}, c)
+
+    "A red circle" leaves open where: five places, and nothing in between. A Gaussian
+    around their mean draws a faint circle nowhere, or none; a mixture picks a place.
+    One masked network gives all parameters at once (Germain et al. 2015), so a density
+    costs one pass; a sample costs one for each number.
+
+    Args:
+        latent_dim: Z.
+        condition_dim: C; 0: there is no condition.
+        hidden_dim: of the network's two layers.
+        components: K, at least 1.
+
+    Raises:
+        ValueError: no component.
+
+    Source:
+        Papamakarios et al. 2017, section 2.1 and "MADE MoG" of section 4.
+    """
+
+    def __init__(
+        self, latent_dim: int, condition_dim: int, hidden_dim: int, components: int
+    ) -> None:
+        super().__init__()
+        if components < 1:
+            raise ValueError(f"components must be at least 1; got {components}.")
+        self.latent_dim, self.components = latent_dim, components
+        # A unit of degree m sees z_1 to z_m; the parameters of z_d see degrees below d.
+        given = torch.arange(1, latent_dim + 1)
+        hidden = torch.arange(hidden_dim) % max(latent_dim - 1, 1) + 1
+        wanted = given.repeat_interleave(3 * components)
+        self.first = MaskedLinear(hidden[:, None] >= given)
+        self.second = MaskedLinear(hidden[:, None] >= hidden)
+        self.last = MaskedLinear(wanted[:, None] > hidden)
+        with torch.no_grad():
+            # Begin with components side by side: alike, they would learn alike.
+            weight, mean, spread = self.last.bias.unflatten(
+                0, (latent_dim, 3, components)
+            ).unbind(1)
+            weight.zero_()
+            mean.copy_(torch.linspace(-1.5, 1.5, components).expand_as(mean))
+            spread.fill_(-0.5)
+        self.conditions = nn.ModuleList()
+        if condition_dim:
+            # The condition speaks to every layer, past all masks.
+            self.conditions.append(nn.Linear(condition_dim, hidden_dim))
+            self.conditions.append(nn.Linear(hidden_dim, hidden_dim))
+            self.conditions.append(nn.Linear(hidden_dim, len(wanted)))
+
+    @property
+    def noise_dim(self) -> int:
+        """Numbers of noise that a sample takes: which component, and where in it."""
+        return 2 * self.latent_dim
+
+    def _mixtures(
+        self, z: Tensor, condition: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """log π, μ and log σ of every number, (B, Z, K) each; |log σ| < 5."""
+        hidden, heard, spoken = self.first(z), None, None
+        if condition is not None:
+            heard = silu(self.conditions[0](condition))
+            hidden = hidden + heard
+            heard = silu(self.conditions[1](heard))
+            spoken = self.conditions[2](heard)
+        hidden = silu(hidden)
+        hidden = hidden + self.second(hidden)
+        if heard is not None:
+            hidden = hidden + heard
+        result = self.last(silu(hidden))
+        if spoken is not None:
+            result = result + spoken
+        shape = (self.latent_dim, 3, self.components)
+        logits, mean, log_sigma = result.unflatten(1, shape).unbind(2)
+        return logits.log_softmax(dim=2), mean, 5 * torch.tanh(log_sigma / 5)
+
+    def log_prob_terms(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """log p(z_d | z_1 … z_d-1, c) in nats, (B, Z) to (B, Z); c is (B, C)."""
+        # Densities need all digits: no half precision in here.
+        with torch.autocast(z.device.type, enabled=False):
+            given = None if condition is None else condition.float()
+            log_weight, mean, log_sigma = self._mixtures(z.float(), given)
+            scaled = (z.float()[..., None] - mean) * torch.exp(-log_sigma)
+            log_p = -0.5 * (scaled**2 + math.log(2 * math.pi)) - log_sigma
+            return torch.logsumexp(log_weight + log_p, dim=2)
+
+    def log_prob(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """log p(z|c) in nats, (B, Z) to (B,)."""
+        return self.log_prob_terms(z, condition).sum(dim=1)
+
+    def sample(self, noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Codes (B, Z) of standard normal noise (B, 2 Z).
+
+        The first half of the noise picks components, by its probability under a normal
+        distribution; the second half is where in the component a number lies.
+        """
+        picks, places = noise.chunk(2, dim=1)
+        uniform = 0.5 * (1 + torch.erf(picks / math.sqrt(2)))
+        drawn: list[Tensor] = []
+        for d in range(self.latent_dim):
+            rest = torch.zeros_like(places[:, d:])
+            z = torch.cat([torch.stack(drawn, dim=1), rest], 1) if drawn else rest
+            log_weight, mean, log_sigma = (
+                t[:, d] for t in self._mixtures(z, condition)
+            )
+            below = torch.exp(log_weight).cumsum(dim=1)[:, :-1]  # (B, K - 1)
+            k = (uniform[:, d, None] > below).sum(dim=1, keepdim=True)
+            sigma = torch.exp(log_sigma.gather(1, k))[:, 0]
+            drawn.append(mean.gather(1, k)[:, 0] + sigma * places[:, d])
+        return torch.stack(drawn, dim=1)
 
 
 # ------------------------------------------------------------------- a VAE of pictures
@@ -573,7 +746,7 @@ class VAEOutput(NamedTuple):
 
     decoded: Tensor  # (B, 3, H, W) the decoder's output: means or logits
     log_likelihood: Tensor  # (B,) log p(x|z), nats
-    kl_terms: Tensor  # (B, Z) KL of each dimension, nats
+    kl_terms: Tensor  # (B, Z) KL of each dimension, nats; or log q - log p at a sample
     mu: Tensor  # (B, Z) of q(z|x)
     logvar: Tensor  # (B, Z)
 
@@ -762,6 +935,7 @@ class ConditionalVAEConfig(VAEConfig):
     embedding_dim: int = 128  # of a word, or of an attribute's value
     attribute_dropout: float = 0.1  # how often an attribute is left unsaid in training
     latent_dim: int = 16  # Z: what the condition leaves open
+    components: int = 8  # Gaussians in each mixture of the learned prior p(z|c)
 
 
 def trim(tokens: Tensor, lengths: Tensor) -> Tensor:
@@ -834,6 +1008,8 @@ class ConditionalVAE(nn.Module):
 
     The prior p(z|c) is learned. So a fact may reach the picture through c or through z,
     and is right either way: what the posterior writes into z, the prior has to foresee.
+    The divergence from a mixture has no closed form; it is estimated at the one code
+    that is drawn anyway.
 
     Args:
         config: sizes, likelihood and kind of condition.
@@ -888,8 +1064,11 @@ class ConditionalVAE(nn.Module):
             config.latent_dim,
             config.hidden_dim,
         )
-        self.prior = GaussianHead(
-            config.condition_dim, config.latent_dim, config.hidden_dim
+        self.prior = MixturePrior(
+            config.latent_dim,
+            config.condition_dim,
+            config.hidden_dim,
+            config.components,
         )
         self.decoder = PictureDecoder(
             config.latent_dim + config.condition_dim,
@@ -925,6 +1104,15 @@ class ConditionalVAE(nn.Module):
         """Mean pictures in [-1, 1] for codes (B, Z) and conditions (B, C)."""
         return self.likelihood.mean(self.decoder(torch.cat([z, condition], dim=1)))
 
+    def draw(self, condition: Tensor, noise: Tensor) -> Tensor:
+        """Pictures for conditions (B, C), codes drawn from the prior with noise.
+
+        Args:
+            condition: see ``condition``.
+            noise: standard normal, (B, 2 Z), see ``MixturePrior.sample``.
+        """
+        return self.decode(self.prior.sample(noise, condition), condition)
+
     def forward(
         self,
         images: Tensor,
@@ -937,13 +1125,14 @@ class ConditionalVAE(nn.Module):
         condition = self.condition(tokens, lengths, attributes)
         features = self.encoder(images)
         mu, logvar = self.posterior(torch.cat([features, condition], dim=1))
-        prior_mu, prior_logvar = self.prior(condition)
         z = reparameterise(mu, logvar, noise)
         decoded = self.decoder(torch.cat([z, condition], dim=1))
+        # one dimension at a time: what is summed over is the last, of one
+        log_q = gaussian_log_prob(z[..., None], mu[..., None], logvar[..., None])
         return VAEOutput(
             decoded,
             self.likelihood(images, decoded),
-            gaussian_kl_terms(mu, logvar, prior_mu, prior_logvar),
+            log_q - self.prior.log_prob_terms(z, condition),
             mu,
             logvar,
         )
@@ -1257,9 +1446,6 @@ class ConditionalVAESampler(CaptionSampler):
             ValueError: an empty caption or list, or nothing the model can read.
         """
         condition = self.condition(captions)
-        noise = normal_noise(
-            len(condition), self.config.latent_dim, seed, condition.device
-        )
-        mu, logvar = self.model.prior(condition)
-        z = reparameterise(mu, logvar, noise)
-        return self.model.decode(z, condition)
+        size = self.model.prior.noise_dim
+        noise = normal_noise(len(condition), size, seed, condition.device)
+        return self.model.draw(condition, noise)

@@ -13,7 +13,6 @@ from torch.distributions import MultivariateNormal
 from mmgen.data import Batch, Vocabulary
 from mmgen.models.multimodal_vae import (
     CaptionDecoder,
-    CouplingPrior,
     MultimodalVAE,
     MultimodalVAEConfig,
     MultimodalVAESampler,
@@ -31,7 +30,7 @@ CONFIG = MultimodalVAEConfig(
     hidden_dim=16,
     sentence_dim=8,
     embedding_dim=6,
-    couplings=2,
+    components=2,
 )
 
 
@@ -130,67 +129,6 @@ def test_training_subsets_are_those_of_the_papers() -> None:
         training_subsets("sum")
 
 
-# ---------------------------------------------------------------------------- prior
-
-
-def shaken(prior: CouplingPrior) -> CouplingPrior:
-    """The prior with weights that are not zero."""
-    torch.manual_seed(1)
-    for parameter in prior.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    return prior
-
-
-def test_untrained_prior_is_standard_normal() -> None:
-    z = torch.randn(8, 3)
-    truth = MultivariateNormal(torch.zeros(3), torch.eye(3)).log_prob(z)
-    for couplings in (0, 4):
-        torch.testing.assert_close(CouplingPrior(3, 8, couplings).log_prob(z), truth)
-
-
-@pytest.mark.parametrize("dim", [2, 5])
-def test_prior_samples_undo_its_density(dim: int) -> None:
-    prior = shaken(CouplingPrior(dim, 8, 3)).double()
-    noise = torch.randn(6, dim, dtype=torch.float64)
-    z = prior.sample(noise)
-    # change of variables: log p(z) = log N(noise) - log |det dz/dnoise|
-    truth = []
-    for row in noise:
-        jacobian = torch.autograd.functional.jacobian(
-            lambda n: prior.sample(n[None])[0], row
-        )
-        normal = MultivariateNormal(torch.zeros(dim).double(), torch.eye(dim).double())
-        truth.append(normal.log_prob(row) - torch.linalg.slogdet(jacobian)[1])
-    # log_prob works in single precision
-    torch.testing.assert_close(
-        prior.float().log_prob(z), torch.stack(truth).float(), atol=1e-4, rtol=1e-4
-    )
-
-
-def test_prior_of_two_dimensions_integrates_to_one() -> None:
-    prior = shaken(CouplingPrior(2, 8, 3))
-    axis = torch.linspace(-12, 12, 481)
-    grid = torch.cartesian_prod(axis, axis)
-    total = prior.log_prob(grid).exp().sum().item() * (24 / 480) ** 2
-    assert total == pytest.approx(1, abs=5e-3)
-
-
-def test_prior_learns_two_separate_modes() -> None:
-    generator = torch.Generator().manual_seed(0)
-    prior = CouplingPrior(2, 32, 6)
-    optimizer = torch.optim.Adam(prior.parameters(), lr=3e-3)
-    for _ in range(400):
-        sign = torch.randint(0, 2, (256, 1), generator=generator) * 2.0 - 1
-        z = 3 * sign + 0.3 * torch.randn(256, 2, generator=generator)
-        optimizer.zero_grad()
-        (-prior.log_prob(z).mean()).backward()
-        optimizer.step()
-    drawn = prior.sample(torch.randn(2000, 2, generator=generator)).detach()
-    near = torch.stack([(drawn - m).norm(dim=1) < 1.2 for m in (3.0, -3.0)])
-    assert near.any(0).float().mean() > 0.9  # a normal of this spread: about 0.15
-    assert near.float().mean(1).min() > 0.35
-
-
 # ------------------------------------------------------------------- caption decoder
 
 
@@ -282,16 +220,16 @@ def test_posterior_of_both_is_the_product_of_experts_and_prior(
 
 
 @pytest.mark.parametrize("fusion", ["poe", "moe", "mopoe"])
-@pytest.mark.parametrize("couplings", [0, 2])
+@pytest.mark.parametrize("components", [0, 2])
 @pytest.mark.parametrize("style_dim", [0, 3])
 def test_every_parameter_learns(
     build: Callable[..., MultimodalVAETask],
     batch: Batch,
     fusion: str,
-    couplings: int,
+    components: int,
     style_dim: int,
 ) -> None:
-    task = build(fusion=fusion, couplings=couplings, style_dim=style_dim)
+    task = build(fusion=fusion, components=components, style_dim=style_dim)
     scalars = task.training_step(batch, step_of())
     scalars["loss"].backward()
     for name, parameter in task.networks["mvae"].named_parameters():
@@ -404,8 +342,6 @@ def test_sampler_repeats_comes_back_and_speaks_up(
 def test_more_latent_than_data_is_refused(vocabulary: Vocabulary) -> None:
     with pytest.raises(ValueError, match="nothing to compress"):
         MultimodalVAE(replace(CONFIG, latent_dim=193), 8, vocabulary)
-    with pytest.raises(ValueError, match="at least 2 for a coupling"):
-        MultimodalVAE(replace(CONFIG, latent_dim=1), 8, vocabulary)
 
 
 @pytest.mark.parametrize("scale", ["smoke", "laptop", "full"])
