@@ -25,7 +25,7 @@ from mmgen.metrics import semantic_accuracy
 from mmgen.models.attngan import AttnGANConfig, AttnGANTask
 from mmgen.training import TrainingConfig, fit
 from mmgen.training.checkpoint import write_json
-from mmgen.training.manifest import environment
+from mmgen.training.manifest import commit, environment
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 
@@ -38,6 +38,20 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "misplaced mask": ({"legacy_mask": True}, {}),
     "without near misses": ({"labels": False}, {}),
     "without matching": ({"labels": False, "matching_weight": 0.0}, {}),
+    "one wrong caption": (
+        {"labels": False, "matching_weight": 0.0, "mismatch": "drawn"},
+        {},
+    ),
+    "caption concatenated": (
+        {
+            "labels": False,
+            "matching_weight": 0.0,
+            "mismatch": "drawn",
+            "projection": False,
+        },
+        {},
+    ),
+    "without modulation": ({"modulate": False}, {}),
     "frozen text encoder": ({"train_text": False}, {}),
     "text not normalised": ({"normalise_text": False}, {}),
     "spectral norm": ({"judge_norm": "spectral"}, {}),
@@ -85,6 +99,7 @@ def one(
     report = semantic_accuracy(sampler.sample(captions, seed=1), captions)
     return {
         "seed": training["seed"],
+        "commit": commit(),
         "cpu_seconds": seconds,
         "generator_parameters": sum(p.numel() for p in sampler.generator.parameters()),
         **report.to_json(),
