@@ -330,12 +330,10 @@ class MultimodalVAE(nn.Module):
         self.subsets = training_subsets(config.fusion)
         self.latent_dim, self.style_dim = config.latent_dim, config.style_dim
         hidden = config.hidden_dim
-        self.image_encoder = PictureEncoder(
-            image_size, config.channels, config.patch, hidden
-        )
+        self.encoder = PictureEncoder(image_size, config.channels, config.patch, hidden)
         self.image_expert = GaussianHead(hidden, config.latent_dim)
         # a mean: every word is one step from the code
-        self.text_encoder = caption_encoder(
+        self.text = caption_encoder(
             len(vocabulary), config.embedding_dim, config.sentence_dim
         )
         self.caption_expert = GaussianHead(
@@ -399,7 +397,7 @@ class MultimodalVAE(nn.Module):
         """
         experts = []
         if images is not None:
-            experts.append(self.image_expert(self.image_encoder(images)))
+            experts.append(self.image_expert(self.encoder(images)))
         if tokens is not None and lengths is not None:
             experts.append(self.caption_expert(self._sentence(tokens, lengths)))
         if not experts:
@@ -410,7 +408,7 @@ class MultimodalVAE(nn.Module):
         return self._fuse(experts)
 
     def _sentence(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        return self.text_encoder(tokens, lengths)[1].float()
+        return self.text(tokens, lengths)[1].float()
 
     def decode(self, z: Tensor, noise: Tensor) -> Tensor:
         """Mean pictures in [-1, 1] for codes (B, Z); noise for styles is (B, 2 W)."""
@@ -441,7 +439,7 @@ class MultimodalVAE(nn.Module):
         """
         experts, features = {}, None
         if images is not None:
-            features = self.image_encoder(images)
+            features = self.encoder(images)
             experts["image"] = self.image_expert(features)
         if tokens is not None and lengths is not None:
             experts["caption"] = self.caption_expert(self._sentence(tokens, lengths))

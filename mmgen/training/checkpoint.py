@@ -200,6 +200,9 @@ def restore(networks: dict[str, nn.Module], tensors: dict[str, Tensor]) -> None:
 def begin_with(networks: dict[str, nn.Module], tensors: dict[str, Tensor]) -> list[str]:
     """Copy those tensors, named as by ``flatten``, that networks have in their shape.
 
+    Where one network is to begin with the weights of one other, it does not matter what
+    the two are called: parts that they share fit.
+
     Returns:
         Names of the networks' tensors that stay as they were.
 
@@ -211,6 +214,9 @@ def begin_with(networks: dict[str, nn.Module], tensors: dict[str, Tensor]) -> li
         for name, network in networks.items()
         for key, value in network.state_dict().items()
     }
+    if len(networks) == 1 and len({name.split(".")[0] for name in tensors}) == 1:
+        (here,) = networks
+        tensors = {f"{here}.{n.partition('.')[2]}": t for n, t in tensors.items()}
     fitting = {
         name
         for name, value in wanted.items()

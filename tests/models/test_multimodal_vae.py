@@ -20,6 +20,8 @@ from mmgen.models.multimodal_vae import (
     product_of_experts,
     training_subsets,
 )
+from mmgen.models.vae import ConditionalVAE, ConditionalVAEConfig
+from mmgen.training.checkpoint import begin_with
 
 CAPTIONS = ["a red circle", "a large blue square", "红色的圆", "蓝色的大方块"]
 CONFIG = MultimodalVAEConfig(
@@ -199,8 +201,8 @@ def test_posterior_of_both_is_the_product_of_experts_and_prior(
     build: Callable[..., MultimodalVAETask], batch: Batch
 ) -> None:
     model = build().networks["mvae"]
-    image = model.image_expert(model.image_encoder(batch.images))
-    sentence = model.text_encoder(batch.tokens, batch.lengths)[1]
+    image = model.image_expert(model.encoder(batch.images))
+    sentence = model.text(batch.tokens, batch.lengths)[1]
     caption = model.caption_expert(sentence)
     zeros = torch.zeros_like(image[0])
     expected = product_of_experts(
@@ -353,3 +355,22 @@ def test_defaults_make_networks_of_at_most_twelve_megabytes(scale: str) -> None:
         half_precision = 2 * sum(t.numel() for t in sampler.state_dict().values())
         assert half_precision < 12e6, (name, half_precision / 1e6)
         assert training["steps"] > 0
+
+
+def test_begins_with_what_a_conditional_vae_knows(
+    build: Callable[..., MultimodalVAETask], vocabulary: Vocabulary
+) -> None:
+    task = build(sentence_dim=8)
+    shared = {"channels": 4, "patch": 1, "hidden_dim": 16, "embedding_dim": 6}
+    config = ConditionalVAEConfig(condition_dim=8, **shared)
+    source = ConditionalVAE(config, 16, len(vocabulary), [])
+    tensors = {f"cvae.{key}": t for key, t in source.state_dict().items()}
+    fresh = begin_with(task.networks, tensors)
+    mine, theirs = task.networks["mvae"].state_dict(), source.state_dict()
+    taken = [key for key in mine if f"mvae.{key}" not in fresh]
+    for key in taken:
+        torch.testing.assert_close(mine[key], theirs[key])
+    # all of its eyes and words; of its hands all but the layer that reads the code
+    parts = ("encoder.", "text.", "decoder.")
+    left = {key for key in mine if key.startswith(parts)} - set(taken)
+    assert left == {"decoder.embed.0.weight"}
