@@ -186,7 +186,7 @@ def main() -> None:
     """Measure, print, and put the part for this device into the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--repetitions", type=int, default=20)
+    parser.add_argument("--repetitions", type=int, default=10)
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     if device.type == "cpu":
