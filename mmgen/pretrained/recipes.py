@@ -73,7 +73,11 @@ RECIPES: dict[str, Recipe] = {
     ),
     "vae-shapes64": Recipe("vae --data shapes --scale full", ()),
     "cvae-shapes64": Recipe("cvae --data shapes --scale full", _ONE_OBJECT),
-    "mvae-shapes64": Recipe("mvae --data shapes --scale full", _ONE_OBJECT),
+    # Eyes, hands and words of the model before it, so that writing is what is left.
+    "mvae-shapes64": Recipe(
+        "mvae --data shapes --scale full --start-from runs/cvae-shapes64",
+        tuple((*words, "--count", "1000") for words in _ONE_OBJECT),
+    ),
     "mvae-emoji64": Recipe(
         "mvae --data emoji --data-subset roles --data-split-by combination "
         "--scale full",
