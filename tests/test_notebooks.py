@@ -90,6 +90,36 @@ def test_every_widget_has_its_state(path):
 
 
 @chapters
+def test_every_stack_of_pictures_follows_a_slider(path):
+    # without a kernel only links move a stack; a chapter run in pieces loses some
+    widgets = _read(path)["metadata"].get("widgets", {})
+    state = {m: v for part in widgets.values() for m, v in part["state"].items()}
+    linked = {
+        model["state"]["target"][0].removeprefix("IPY_MODEL_")
+        for model in state.values()
+        if model["model_name"] == "LinkModel"
+    }
+    waiting = {
+        output["data"][VIEW]["model_id"]
+        for output in _outputs(path)
+        if VIEW in output.get("data", {})
+    }
+    reached: set[str] = set()
+    while waiting:
+        reached |= waiting
+        named = {
+            name
+            for model in waiting
+            for name in re.findall(
+                r"IPY_MODEL_(\w+)", json.dumps(state[model]["state"])
+            )
+        }
+        waiting = named - reached
+    stacks = {m for m in reached if state[m]["model_name"] == "StackModel"}
+    assert stacks <= linked
+
+
+@chapters
 def test_a_chapter_is_small(path):
     assert path.stat().st_size < 1_500_000
 
