@@ -1013,7 +1013,11 @@ class AttnGANTask:
     def _penalty(self, reals: list[Tensor], sentence: Tensor) -> Tensor:
         """R1: half the squared gradient of the logits at real pictures, weighted."""
         reals = [images.detach().requires_grad_() for images in reals]
-        judged = self.networks["discriminator"](reals, sentence)
+        judge: Any = self.networks["discriminator"]
+        # The network itself: the loop's wrapper lets nobody differentiate inside a
+        # step, and squares of gradients want full precision anyway.
+        judge = getattr(judge, "module", judge)
+        judged = judge([images.float() for images in reals], sentence.float())
         total = torch.stack(
             [logits.sum() for stage in judged for logits in stage]
         ).sum()

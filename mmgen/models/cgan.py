@@ -652,6 +652,8 @@ class CGANTask:
             return replace(small, augment=augment), {"steps": 4, "batch_size": 8}, data
         if scale == "laptop":
             short = {"steps": 500, "batch_size": 48, "ema_decay": 0.99}
+            # one run in several would otherwise lose half of it in a single burst
+            short["gradient_clip"] = 5.0
             config = CGANConfig(
                 # labels are learned in a minute and a half, sentences in half an hour
                 condition="attributes" if dataset_name in LABELLED else "sentence",

@@ -23,7 +23,6 @@ NeurIPS 2017 (MADE with mixtures of Gaussians).
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -1282,20 +1281,7 @@ class CaptionSampler(nn.Module):
         Raises:
             ValueError: no caption, an empty one, or one without any known word.
         """
-        if isinstance(captions, str) or len(captions) == 0:
-            raise ValueError(
-                f"captions must be a list of at least one caption; got {captions!r}."
-            )
-        tokens, lengths = self.vocabulary.encode(captions, self.max_tokens)
-        unknown = sorted(
-            {word for text in captions for word in self.vocabulary.unknown(text)}
-        )
-        if unknown:
-            warnings.warn(
-                f"captions hold words that the model never saw, and cannot follow: "
-                f"{', '.join(unknown)}.",
-                stacklevel=3,
-            )
+        tokens, lengths = self.vocabulary.read(captions, self.max_tokens)
         return tokens.to(self.device), lengths.to(self.device)
 
 

@@ -480,6 +480,22 @@ def one_step(
     return task, fit(task, dataset, TrainingConfig(**(settings | training)))
 
 
+def test_the_penalty_on_gradients_trains_in_half_precision_too(
+    matcher: DAMSMMatcher, dataset: CaptionedDataset
+) -> None:
+    penalised = RECIPES["everything"]
+    losses = [
+        one_step(
+            replace(penalised, r1_weight=weight),
+            matcher,
+            dataset,
+            precision="bf16-mixed",
+        )[1].history[0]["discriminator/loss"]
+        for weight in (0.0, 1.0)
+    ]
+    assert losses[1] > losses[0]
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_step_changes_what_is_trained_and_nothing_else(
     recipe: str, matcher: DAMSMMatcher, dataset: CaptionedDataset
