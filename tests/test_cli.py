@@ -187,8 +187,10 @@ class TestSample:
         assert error.startswith("mmgen: warning: ") and "zorp" in error
         assert error.count("\n") == 1
 
-    def test_it_loads_nothing_slow(self, weights, tmp_path):
-        words = ["sample", str(weights), "a red star", "--out", str(tmp_path / "a.png")]
+    @pytest.mark.parametrize("name", [None, "attngan-shapes64", "cvae-shapes64"])
+    def test_it_loads_nothing_slow(self, name, weights, tmp_path):
+        out = str(tmp_path / "a.png")
+        words = ["sample", name or str(weights), "a red star", "--out", out]
         code = f"""
 import sys
 from mmgen.cli import main

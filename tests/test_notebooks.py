@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from functools import cache
@@ -117,6 +118,17 @@ def test_every_stack_of_pictures_follows_a_slider(path):
         waiting = named - reached
     stacks = {m for m in reached if state[m]["model_name"] == "StackModel"}
     assert stacks <= linked
+
+
+@chapters
+def test_what_was_normalised_stays_as_it_is(path, monkeypatch):
+    # A second pass over the same file once lost half of the links between widgets.
+    nbformat = pytest.importorskip("nbformat")
+    monkeypatch.syspath_prepend(ROOT / "book" / "tools")
+    execute = importlib.import_module("execute")
+    notebook = nbformat.read(path, as_version=4)
+    execute.normalise(notebook, path.stem)
+    assert nbformat.writes(notebook) == path.read_text(encoding="utf-8").rstrip("\n")
 
 
 @chapters

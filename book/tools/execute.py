@@ -12,9 +12,12 @@ that a difference in version control is a difference in what the chapter says.
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -23,11 +26,13 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 COLUMNS = 88
+LARGE = 90_000  # bytes of a figure that is stored in fewer colours
 # The chapters' outputs are those of one thread at laptop scale on a CPU, wherever they
 # are made: sums are added up in another order with more threads.
 ENVIRONMENT = {
@@ -71,11 +76,30 @@ def normalise(notebook: nbformat.NotebookNode, name: str) -> None:
         }
     )
     for i, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.data["image/png"] = _small(output.data["image/png"])
         cell["id"] = f"{name}-{i + 1:02d}"
         tags = cell.metadata.get("tags")
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
     if widgets:
         _normalise_widgets(notebook, widgets, name)
+
+
+def _small(figure: str) -> str:
+    """A large figure, as base64, in the 256 colours that suit it best.
+
+    Grids of generated pictures hold more colours than an eye tells apart, and a
+    chapter is to stay under 1.5 MB.
+    """
+    content = base64.b64decode(figure)
+    image = Image.open(io.BytesIO(content))
+    if len(content) < LARGE or image.mode == "P":
+        return figure
+    buffer = io.BytesIO()
+    few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(buffer, "PNG", optimize=True, dpi=image.info.get("dpi"))
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def fit_page(notebook: nbformat.NotebookNode) -> None:
@@ -119,22 +143,26 @@ def _normalise_widgets(
 
     for model in shown:
         visit(model)
+    # A link in the browser hangs on nothing; it stays where both of its ends stay.
+    links = []
     for model, entry in state.items():
-        # A link in the browser hangs on nothing; it stays where both of its ends stay.
-        ends = _references(entry["state"].get("source")) + _references(
-            entry["state"].get("target")
-        )
+        ends = _references([entry["state"].get("source"), entry["state"].get("target")])
         if len(ends) == 2 and all(end in order for end in ends):
-            visit(model)
+            links.append(([order.index(end) for end in ends], model))
+    for _, model in sorted(links):
+        visit(model)
+    # All at once: a new identifier may be another model's old one.
+    numbers = {
+        model: hashlib.md5(f"{name}/{i}".encode()).hexdigest()
+        for i, model in enumerate(order)
+    }
     text = json.dumps({"state": {model: state[model] for model in order}})
-    for model in order:
-        number = hashlib.md5(f"{name}/{order.index(model)}".encode()).hexdigest()
-        text = text.replace(model, number)
-        for cell in notebook.cells:
-            for output in cell.get("outputs", []):
-                view = output.get("data", {}).get(WIDGET_VIEW)
-                if view and view["model_id"] == model:
-                    view["model_id"] = number
+    text = re.sub("|".join(numbers), lambda found: numbers[found.group()], text)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            view = output.get("data", {}).get(WIDGET_VIEW)
+            if view:
+                view["model_id"] = numbers[view["model_id"]]
     notebook.metadata["widgets"] = nbformat.from_dict(
         {
             WIDGET_STATE: {
@@ -151,7 +179,8 @@ def _references(value: object) -> list[str]:
     if isinstance(value, str) and value.startswith("IPY_MODEL_"):
         return [value.removeprefix("IPY_MODEL_")]
     if isinstance(value, dict):
-        return [found for v in value.values() for found in _references(v)]
+        # in the order of a written file, so that a second pass counts as the first did
+        return [found for _, v in sorted(value.items()) for found in _references(v)]
     if isinstance(value, list | tuple):
         return [found for v in value for found in _references(v)]
     return []

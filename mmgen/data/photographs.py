@@ -22,8 +22,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as transforms
 
 from mmgen.data.batch import Batch
 from mmgen.data.caption_files import (
@@ -93,6 +91,10 @@ def crop(
     """
     if box is not None:
         picture = picture.crop(bird_crop(box, *picture.size))
+    # Imported here: it takes seconds, and whoever only draws pictures needs none of it.
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2 import functional as transforms
+
     scaled = transforms.resize(
         picture, [int(image_size * 76 / 64)], InterpolationMode.BILINEAR
     )
