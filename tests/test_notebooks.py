@@ -92,7 +92,7 @@ def test_every_widget_has_its_state(path):
 
 @chapters
 def test_every_stack_of_pictures_follows_a_slider(path):
-    # without a kernel only links move a stack; a chapter run in pieces loses some
+    # without a kernel only links move a stack
     widgets = _read(path)["metadata"].get("widgets", {})
     state = {m: v for part in widgets.values() for m, v in part["state"].items()}
     linked = {

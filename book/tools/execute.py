@@ -54,8 +54,8 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> None:
         record_timing=False,
         coalesce_streams=True,
         store_widget_state=True,
-        # By default whatever a cell puts out more than four seconds after it ended is
-        # dropped without a word: on a busy machine, the links of its widgets.
+        # By default what a busy machine delivers more than four seconds after a cell
+        # ended is dropped without a word.
         iopub_timeout=600,
         raise_on_iopub_timeout=True,
     ).execute()

@@ -160,7 +160,15 @@ def load(path: Path) -> Checkpoint:
 def flatten(networks: dict[str, nn.Module]) -> dict[str, Tensor]:
     """All tensors of several networks as "network.name" -> CPU copy."""
     return {
-        f"{name}.{key}": value.detach().to("cpu", copy=True).contiguous()
+        name: value.detach().to("cpu", copy=True).contiguous()
+        for name, value in _named(networks).items()
+    }
+
+
+def _named(networks: dict[str, nn.Module]) -> dict[str, Tensor]:
+    """All tensors of several networks, themselves, as "network.name"."""
+    return {
+        f"{name}.{key}": value
         for name, network in networks.items()
         for key, value in network.state_dict().items()
     }
@@ -172,11 +180,7 @@ def restore(networks: dict[str, nn.Module], tensors: dict[str, Tensor]) -> None:
     Raises:
         CheckpointError: names or shapes that are not the networks'.
     """
-    wanted = {
-        f"{name}.{key}": value
-        for name, network in networks.items()
-        for key, value in network.state_dict().items()
-    }
+    wanted = _named(networks)
     missing, foreign = (
         sorted(set(wanted) - set(tensors)),
         sorted(set(tensors) - set(wanted)),
@@ -209,11 +213,7 @@ def begin_with(networks: dict[str, nn.Module], tensors: dict[str, Tensor]) -> li
     Raises:
         CheckpointError: none fits.
     """
-    wanted = {
-        f"{name}.{key}": value
-        for name, network in networks.items()
-        for key, value in network.state_dict().items()
-    }
+    wanted = _named(networks)
     if len(networks) == 1 and len({name.split(".")[0] for name in tensors}) == 1:
         (here,) = networks
         tensors = {f"{here}.{n.partition('.')[2]}": t for n, t in tensors.items()}
