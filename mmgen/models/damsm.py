@@ -24,6 +24,8 @@ of one class are not used as negatives.
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
@@ -41,7 +43,8 @@ from mmgen.layers.encoders import ImageEncoder, TextEncoder
 from mmgen.layers.validation import require_finite
 
 EPSILON = 1e-8  # least product of two norms in a cosine
-_BLOCK_ELEMENTS = 2**20  # word-region pairs that stay in a CPU core's cache
+_BLOCK_ELEMENTS = 2**21  # word-region pairs that a CPU makes its passes over at once
+_REUSED_ELEMENTS = 2**26  # memory that is kept from one call to the next at most
 _MATCHED_AT_ONCE = 64  # pictures encoded and scored at a time when nothing is trained
 
 
@@ -171,28 +174,75 @@ class _Block(NamedTuple):
     squares: Tensor  # |c|^2, (N, k)
 
 
+class _Memory(threading.local):
+    """Room for the blocks of one call, given to a later call once it is free.
+
+    On a CPU the system hands over fresh memory page by page, which costs a fifth of a
+    training step here; a GPU's allocator reuses memory by itself.
+    """
+
+    def __init__(self) -> None:
+        self.room = torch.empty(0)
+        self.holder: weakref.ref[_Holder] | None = None
+
+    def take(self, like: Tensor, rows: int, size: int) -> tuple[_Holder, Tensor]:
+        """Entries (rows, size), which are the caller's while it keeps the holder."""
+        holder = _Holder()
+        reusable = (
+            like.device.type == "cpu"
+            and rows * size <= _REUSED_ELEMENTS
+            and not torch.compiler.is_compiling()
+        )
+        if not reusable or (self.holder is not None and self.holder() is not None):
+            return holder, like.new_empty(rows, size)
+        if self.room.dtype != like.dtype or len(self.room) < rows * size:
+            self.room = like.new_empty(rows * size)
+        self.holder = weakref.ref(holder)
+        return holder, self.room[: rows * size].view(rows, size)
+
+
+class _Holder:
+    """Somebody who still needs the memory."""
+
+    __slots__ = ("__weakref__",)
+
+
+_memory, _spare = _Memory(), _Memory()
+
+
 def _forward_block(
-    flat: Tensor, words: Tensor, layout: _Layout, gamma1: float
+    flat: Tensor,
+    words: Tensor,
+    layout: _Layout,
+    gamma1: float,
+    spare: Tensor,
+    rooms: Tensor,
 ) -> _Block:
-    """Scores, attention and the parts of the cosines for ``flat`` (k, D, R)."""
+    """Scores, attention and the parts of the cosines for ``flat`` (k, D, R).
+
+    The four large parts are written into the rows of ``rooms``, intermediate products
+    into ``spare``.
+    """
     pictures, _, regions = flat.shape
-    columns = flat.transpose(0, 1).flatten(1)  # (D, kR)
-    scores = (words @ columns).view(len(words), pictures, regions)
+    shape = (len(words), pictures, regions)
+    used = len(words) * pictures * regions
+    room = spare[:used].view(shape)
+    scores, competed, weights, mixed = (part[:used].view(shape) for part in rooms)
+    torch.bmm(words.expand(pictures, -1, -1), flat, out=scores.transpose(0, 1))
     if layout.mask is not None:
         padding = ~layout.mask[:, None, None]
         scores.masked_fill_(padding, torch.finfo(scores.dtype).min)
-    competed = torch.empty_like(scores)
     for first, captions, width in layout.groups:
         rows = slice(first, first + captions * width)
-        shape = (captions, width, pictures * regions)
-        torch.softmax(scores[rows].view(shape), 1, out=competed[rows].view(shape))
-    weights = (gamma1 * competed).softmax(dim=2)
+        by_word = (captions, width, pictures * regions)
+        torch.softmax(scores[rows].view(by_word), 1, out=competed[rows].view(by_word))
+    torch.softmax(torch.mul(competed, gamma1, out=room), 2, out=weights)
     gram = flat.transpose(1, 2) @ flat  # G, (k, R, R)
-    mixed = (weights.transpose(0, 1) @ gram).transpose(0, 1)  # (N, k, R)
+    torch.bmm(weights.transpose(0, 1), gram, out=mixed.transpose(0, 1))
     if layout.mask is not None:
         scores.masked_fill_(padding, 0.0)
-    dots = (weights * scores).sum(dim=2)
-    squares = (weights * mixed).sum(dim=2).clamp_(min=0)
+    dots = torch.mul(weights, scores, out=room).sum(dim=2)
+    squares = torch.mul(weights, mixed, out=room).sum(dim=2).clamp_(min=0)
     return _Block(scores, competed, weights, mixed, dots, squares)
 
 
@@ -204,9 +254,15 @@ def _backward_block(
     norms: Tensor,
     layout: _Layout,
     gamma1: float,
-    needs: tuple[bool, bool],
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients for ``flat`` (k, D, R) and ``words`` (N, D), given cosines' (N, k)."""
+    room: Tensor,
+    to_flat: Tensor | None,
+    to_words: Tensor | None,
+) -> None:
+    """Gradients for ``flat`` (k, D, R) and ``words`` (N, D), given cosines' (N, k).
+
+    That for ``flat`` is written into ``to_flat``, that for ``words`` added to
+    ``to_words``; None: not asked for. ``room`` is for intermediate products.
+    """
     pictures, _, regions = flat.shape
     products = block.squares.sqrt() * norms[:, None]  # |c||e|
     inside = products > EPSILON
@@ -220,10 +276,15 @@ def _backward_block(
     # which the softmax over regions subtracts, is zero, except where the clamp acts.
     shift = torch.where(inside, 0.0, to_dots * block.dots)
 
+    room = room[: block.scores.numel()].view_as(block.scores)
+    if to_flat is not None:
+        # d|c|^2 / dV = 2 V alpha alpha^T, summed over all words
+        scaled = torch.mul(block.weights, slope[:, :, None], out=room)
+        outer = block.weights.permute(1, 2, 0) @ scaled.transpose(0, 1)  # (k, R, R)
+
     # dL/dalpha less its mean, then through the softmax over regions: (N, k, R)
-    gradient = torch.addcmul(
-        (-gamma1 * shift)[:, :, None], block.scores, (gamma1 * to_dots)[:, :, None]
-    )
+    gradient = torch.mul(block.scores, (gamma1 * to_dots)[:, :, None], out=room)
+    gradient.sub_((gamma1 * shift)[:, :, None])
     gradient.addcmul_(block.mixed, (-gamma1 * slope)[:, :, None])
     gradient.mul_(block.weights).mul_(block.competed)  # s-bar dL/ds-bar
     # and through the softmax over the words of a caption
@@ -239,22 +300,17 @@ def _backward_block(
         gradient.mul_(layout.mask[:, None, None])
 
     rows2d = gradient.flatten(1)  # dL/ds, (N, kR)
-    to_flat = to_words = None
-    if needs[0]:
-        to_flat = (words.t() @ rows2d).unflatten(1, (pictures, regions))
-        to_flat = to_flat.transpose(0, 1)  # (k, D, R)
-        # d|c|^2 / dV = 2 V alpha alpha^T, summed over all words
-        scaled = (block.weights * slope[:, :, None]).transpose(0, 1)
-        outer = block.weights.permute(1, 2, 0) @ scaled  # (k, R, R)
-        to_flat = torch.baddbmm(to_flat, flat, outer, alpha=-1)
-    if needs[1]:
-        to_words = rows2d @ flat.transpose(0, 1).flatten(1).t()  # (N, D)
+    if to_flat is not None:
+        by_picture = gradient.transpose(0, 1)  # (k, N, R)
+        torch.bmm(words.t().expand(pictures, -1, -1), by_picture, out=to_flat)
+        to_flat.baddbmm_(flat, outer, alpha=-1)
+    if to_words is not None:
+        to_words.addmm_(rows2d, flat.transpose(0, 1).flatten(1).t())
         # d cos / d|e| = -cos / |e|
         radial = torch.where(inside, to_dots * block.dots, 0.0).sum(dim=1)
         to_words.addcmul_(
             words, (-radial / norms.square().clamp(min=EPSILON**2))[:, None]
         )
-    return to_flat, to_words
 
 
 class _WordRegionScores(torch.autograd.Function):
@@ -282,8 +338,17 @@ class _WordRegionScores(torch.autograd.Function):
         scores = flat.new_zeros(len(flat), len(words))
         cosines: list[Tensor] = []
         kept: list[Tensor] = []
-        for part in flat.split(size):
-            block = _forward_block(part, rows, layout, gamma1)
+        parts = flat.split(size)
+        many = len(parts) if keep else 1
+        room = len(rows) * size * flat.shape[2]
+        holder, memory = _memory.take(flat, 4 * many, room)
+        ctx.holder = holder if keep else None
+        _busy, spare = _spare.take(flat, 1, room)
+        for i, part in enumerate(parts):
+            first = 4 * (i % many)
+            block = _forward_block(
+                part, rows, layout, gamma1, spare[0], memory[first : first + 4]
+            )
             products = (block.squares.sqrt() * norms[:, None]).clamp_(min=EPSILON)
             cosines.append(block.dots / products)  # (N, k)
             if keep:
@@ -308,14 +373,18 @@ class _WordRegionScores(torch.autograd.Function):
         to_cosines = _unpool(upstream, cosine, layout, ctx.gamma2, mask)
         to_flat = torch.empty_like(flat) if needs[0] else None
         to_rows = torch.zeros_like(rows) if needs[1] else None
+        room = len(rows) * ctx.size * flat.shape[2]
+        _busy, spare = _spare.take(flat, 1, room)
+        if not kept:
+            _holder, memory = _memory.take(flat, 4, room)
         for i, first in enumerate(range(0, len(flat), ctx.size)):
             chosen = slice(first, first + ctx.size)
             part = flat[chosen]
             if kept:
                 block = _Block(*kept[6 * i : 6 * i + 6])
             else:
-                block = _forward_block(part, rows, layout, ctx.gamma1)
-            part_to_flat, part_to_rows = _backward_block(
+                block = _forward_block(part, rows, layout, ctx.gamma1, spare[0], memory)
+            _backward_block(
                 block,
                 to_cosines[:, chosen],
                 part,
@@ -323,12 +392,10 @@ class _WordRegionScores(torch.autograd.Function):
                 norms,
                 layout,
                 ctx.gamma1,
-                needs,
+                spare[0],
+                None if to_flat is None else to_flat[chosen],
+                to_rows,
             )
-            if to_flat is not None and part_to_flat is not None:
-                to_flat[chosen] = part_to_flat
-            if to_rows is not None and part_to_rows is not None:
-                to_rows += part_to_rows
         to_words = None
         if to_rows is not None:
             if layout.rows is not None:
@@ -344,7 +411,7 @@ def _block_size(flat: Tensor, rows: int, chunk_size: int | None) -> int:
     limit = len(flat) if chunk_size is None else min(chunk_size, len(flat))
     if flat.device.type != "cpu":
         return max(1, limit)
-    # A block that stays in the cache makes its dozen passes there.
+    # Smaller blocks stay in the cache, larger ones multiply faster.
     return max(1, min(limit, _BLOCK_ELEMENTS // max(1, rows * flat.shape[2])))
 
 

@@ -198,6 +198,30 @@ def test_padding_has_no_influence() -> None:
     )
 
 
+@pytest.mark.parametrize("chunk_size", [None, 2])
+def test_calls_that_wait_for_their_backward_pass_keep_their_memory(
+    chunk_size: int | None,
+) -> None:
+    """Memory goes from call to call, never away from a call that still needs it."""
+    data = [features(4, [5, 3, 8, 1]) for _ in range(3)]
+    expected = []
+    for regions, words, mask in data:
+        loss = matching_loss(scores_by_caption(regions, words, mask))[0]
+        expected.append(torch.autograd.grad(loss, (regions, words)))
+    losses = [
+        matching_loss(word_region_scores(*each, chunk_size=chunk_size))[0]
+        for each in data
+    ]
+    for _ in range(2):  # a graph that is kept gives its gradient again
+        for loss, each, wanted in zip(losses, data, expected, strict=True):
+            found = torch.autograd.grad(loss, each[:2], retain_graph=True)
+            torch.testing.assert_close(found, wanted, atol=1e-10, rtol=1e-8)
+    del losses, loss
+    again = matching_loss(word_region_scores(*data[1], chunk_size=chunk_size))[0]
+    found = torch.autograd.grad(again, data[1][:2])
+    torch.testing.assert_close(found, expected[1], atol=1e-10, rtol=1e-8)
+
+
 def test_only_the_asked_gradient_is_computed() -> None:
     regions, words, mask = features(2, [3, 6])
     both = torch.autograd.grad(
