@@ -167,7 +167,7 @@ class _Block(NamedTuple):
     """What the backward pass needs of a block of k pictures and all N word rows."""
 
     scores: Tensor  # s, (N, k, R)
-    competed: Tensor  # s-bar, (N, k, R)
+    competed: Tensor  # gamma_1 s-bar, (N, k, R)
     weights: Tensor  # alpha, (N, k, R)
     mixed: Tensor  # G alpha, (N, k, R)
     dots: Tensor  # c . e, (N, k)
@@ -236,7 +236,7 @@ def _forward_block(
         rows = slice(first, first + captions * width)
         by_word = (captions, width, pictures * regions)
         torch.softmax(scores[rows].view(by_word), 1, out=competed[rows].view(by_word))
-    torch.softmax(torch.mul(competed, gamma1, out=room), 2, out=weights)
+    torch.softmax(competed.mul_(gamma1), 2, out=weights)
     gram = flat.transpose(1, 2) @ flat  # G, (k, R, R)
     torch.bmm(weights.transpose(0, 1), gram, out=mixed.transpose(0, 1))
     if layout.mask is not None:
@@ -283,18 +283,18 @@ def _backward_block(
         outer = block.weights.permute(1, 2, 0) @ scaled.transpose(0, 1)  # (k, R, R)
 
     # dL/dalpha less its mean, then through the softmax over regions: (N, k, R)
-    gradient = torch.mul(block.scores, (gamma1 * to_dots)[:, :, None], out=room)
-    gradient.sub_((gamma1 * shift)[:, :, None])
-    gradient.addcmul_(block.mixed, (-gamma1 * slope)[:, :, None])
+    gradient = torch.mul(block.scores, to_dots[:, :, None], out=room)
+    gradient.addcmul_(block.mixed, -slope[:, :, None])
+    if flat.device.type != "cpu" or bool(shift.any()):
+        gradient.sub_(shift[:, :, None])
     gradient.mul_(block.weights).mul_(block.competed)  # s-bar dL/ds-bar
     # and through the softmax over the words of a caption
     for first, captions, width in layout.groups:
         rows = slice(first, first + captions * width)
         shape = (captions, width, pictures * regions)
         part = gradient[rows].view(shape)
-        part.addcmul_(
-            block.competed[rows].view(shape), part.sum(dim=1, keepdim=True), value=-1
-        )
+        total = part.sum(dim=1, keepdim=True)
+        part.addcmul_(block.competed[rows].view(shape), total, value=-1 / gamma1)
     gradient.addcmul_(block.weights, to_dots[:, :, None])  # s itself is in c . e
     if layout.mask is not None:
         gradient.mul_(layout.mask[:, None, None])
