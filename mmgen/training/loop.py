@@ -300,10 +300,10 @@ class _Loop:
                 f"optimizers() must give one optimiser for each of the phases "
                 f"{', '.join(self.task.phases)}; got {', '.join(optimizers)}."
             )
-        if self.device.type == "cuda":
+        if self.device.type in ("cuda", "cpu"):
             for optimizer in optimizers.values():
                 for group in optimizer.param_groups:
-                    # One kernel for all parameters, unless the task chose otherwise.
+                    # One pass over all parameters, unless the task chose otherwise.
                     if group.get("fused", False) is None and not group.get("foreach"):
                         group["fused"] = True
         self.steppers: dict[str, Any] = {
