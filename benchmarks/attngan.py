@@ -352,7 +352,8 @@ def main() -> None:
     for name in seconds:
         print(
             f"{name:20} {speed[name]:7.1f} images/s  {counted[name] / 1e12:.2f} TFLOP "
-            f"a step  {rate[name]:.1f} TFLOP/s  peak {memory[name] / 2**30:.2f} GiB"
+            f"a step  {rate[name]:.2f} TFLOP/s"
+            + (f"  peak {memory[name] / 2**30:.2f} GiB" if cuda else "")
         )
     times = seconds["original"] / seconds["ours"]
     print(f"ours is {times:.2f} times as fast as the original's recipe")

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 COLUMNS = 88
-LARGE = 90_000  # bytes of a figure that is stored in fewer colours
+LARGE = 45_000  # bytes of a figure that is stored in fewer colours
 # The chapters' outputs are those of one thread at laptop scale on a CPU, wherever they
 # are made: sums are added up in another order with more threads.
 ENVIRONMENT = {
