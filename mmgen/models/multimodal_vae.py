@@ -19,6 +19,8 @@ Models*, NeurIPS 2019 (MMVAE).
 Sutter, Daunhawer and Vogt, *Generalized Multimodal ELBO*, ICLR 2021 (MoPoE).
 Bowman et al., *Generating Sentences from a Continuous Space*, CoNLL 2016 (dropout of
 words).
+Ghosh et al., *From Variational to Deterministic Autoencoders*, ICLR 2020 (a density of
+codes that is fitted after training).
 """
 
 from __future__ import annotations
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
 MODALITIES = ("image", "caption")
 FUSIONS = ("poe", "moe", "mopoe")
 UNKNOWN_TOKEN = 1  # of every Vocabulary
+DRAWS = 4  # codes of each picture that a step of the joint prior looks at
 
 # ---------------------------------------------------------------- experts and subsets
 
@@ -281,6 +284,7 @@ class MultimodalVAEConfig(VAEConfig):
     style_dim: int = 16  # W of the picture's own code; 0: it has none
     fusion: Literal["poe", "moe", "mopoe"] = "mopoe"  # MVAE, MMVAE or MoPoE
     components: int = 8  # in each mixture of the learned p(z); 0: a standard normal
+    joint_prior: int = 0  # hidden units of a second p(z), for joint samples; 0: none
     caption_weight: float = 20.0  # of log p(caption|z), which has far fewer terms
     sentence_dim: int = 192  # of the caption's feature
     embedding_dim: int = 128  # of a word's vector
@@ -524,11 +528,26 @@ def _repeat(tensor: Tensor, times: int) -> Tensor:
 # ------------------------------------------------------------------------- the training
 
 
+def joint_prior(config: MultimodalVAEConfig) -> MixturePrior:
+    """The second prior of a config, untrained."""
+    return MixturePrior(
+        config.latent_dim, 0, config.joint_prior, max(config.components, 1)
+    )
+
+
 class MultimodalVAETask:
-    """Trains a ``MultimodalVAE`` on every subset that its fusion asks for."""
+    """Trains a ``MultimodalVAE`` on every subset that its fusion asks for.
+
+    The prior of the bound has to cover the codes of captions as well, and a caption
+    that leaves something open has a code between the clumps of pictures' codes: there
+    each decoder settles by itself what is open, and the two disagree. A config with
+    ``joint_prior`` asks for a second training, which begins with the weights of a
+    finished one (``start_from``), keeps them as they are, and fits another prior to the
+    codes of pictures alone (Ghosh et al. 2020, section 4). Joint samples come from it.
+    """
 
     phases: tuple[str, ...] = ("mvae",)
-    averaged: tuple[str, ...] = ("mvae",)
+    averaged: tuple[str, ...]
     networks: dict[str, nn.Module]
 
     def __init__(
@@ -540,7 +559,12 @@ class MultimodalVAETask:
     ) -> None:
         self.config = config
         self.given = (image_size, vocabulary, max_tokens)
-        self.networks = {"mvae": MultimodalVAE(config, image_size, vocabulary)}
+        self.model = MultimodalVAE(config, image_size, vocabulary)
+        self.networks = {"mvae": self.model}
+        if config.joint_prior:
+            self.model.requires_grad_(False)
+            self.networks["joint_prior"] = joint_prior(config)
+        self.averaged = tuple(self.networks)
 
     @classmethod
     def build(
@@ -573,12 +597,22 @@ class MultimodalVAETask:
         return MultimodalVAEConfig(**config), training, options
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """Adam for everything (see ``adam``)."""
-        return {"mvae": adam(self.networks["mvae"], self.config.learning_rate)}
+        """Adam (see ``adam``) for everything, or for the joint prior alone."""
+        trained = "joint_prior" if self.config.joint_prior else "mvae"
+        return {"mvae": adam(self.networks[trained], self.config.learning_rate)}
 
     def training_step(self, batch: Batch, step: Any) -> dict[str, Tensor]:
-        """The mean negative bound over the training subsets, in nats a pair."""
+        """The mean negative bound over the training subsets, in nats a pair.
+
+        With ``joint_prior`` the mean of -log p(z) under it, in nats a code.
+        """
         config = self.config
+        if config.joint_prior:
+            noise = step.randn(len(batch), DRAWS, config.latent_dim)
+            with torch.no_grad():
+                mu, logvar = self.model.posterior(images=batch.images)
+                z = reparameterise(mu[:, None], logvar[:, None], noise)
+            return {"loss": -self.networks["joint_prior"](z.flatten(0, 1)).mean()}
         subsets = len(training_subsets(config.fusion))
         noise = step.randn(len(batch), subsets, config.latent_dim + config.style_dim)
         tokens = trim(batch.tokens, batch.lengths)
@@ -605,6 +639,8 @@ class MultimodalVAETask:
         """A sampler with the given network's weights."""
         sampler = MultimodalVAESampler(self.config, *self.given)
         sampler.model.load_state_dict(networks["mvae"].state_dict())
+        if sampler.joint_prior is not None:
+            sampler.joint_prior.load_state_dict(networks["joint_prior"].state_dict())
         return sampler.eval()
 
 
@@ -633,6 +669,7 @@ class MultimodalVAESampler(CaptionSampler):
     ) -> None:
         super().__init__(config, image_size, vocabulary, max_tokens)
         self.model = MultimodalVAE(config, image_size, vocabulary)
+        self.joint_prior = joint_prior(config) if config.joint_prior else None
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -681,12 +718,14 @@ class MultimodalVAESampler(CaptionSampler):
     ) -> tuple[Tensor, list[str]]:
         """Both from the prior: pictures (count, 3, H, W) and a caption for each.
 
+        From the joint prior, where the sampler has one; else from that of the bound.
+
         Raises:
             ValueError: a count below 1, or a language that the model did not learn.
         """
         if count < 1:
             raise ValueError(f"count must be at least 1; got {count}.")
-        prior = self.model.prior
+        prior = self.joint_prior or self.model.prior
         size = self.config.latent_dim if prior is None else prior.noise_dim
         z, w_noise = self._noise(count, size, seed)
         if prior is not None:

@@ -678,6 +678,10 @@ class MixturePrior(nn.Module):
         """log p(z|c) in nats, (B, Z) to (B,)."""
         return self.log_prob_terms(z, condition).sum(dim=1)
 
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """``log_prob``, for a training that calls networks and not their methods."""
+        return self.log_prob(z, condition)
+
     def sample(self, noise: Tensor, condition: Tensor | None = None) -> Tensor:
         """Codes (B, Z) of standard normal noise (B, 2 Z).
 

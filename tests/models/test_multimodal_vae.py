@@ -341,6 +341,53 @@ def test_sampler_repeats_comes_back_and_speaks_up(
             wrong()
 
 
+def test_joint_prior_is_fitted_to_pictures_codes_and_nothing_else_moves(
+    build: Callable[..., MultimodalVAETask], batch: Batch
+) -> None:
+    first = build()
+    task = build(joint_prior=24, learning_rate=2e-2)
+    tensors = {f"mvae.{k}": t for k, t in first.networks["mvae"].state_dict().items()}
+    fresh = begin_with(task.networks, tensors)
+    assert fresh and all(name.startswith("joint_prior.") for name in fresh)
+    (optimizer,) = task.optimizers().values()
+    losses = []
+    for index in range(60):
+        optimizer.zero_grad()
+        loss = task.training_step(batch, step_of(index))["loss"]
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.5
+    for name, value in task.networks["mvae"].state_dict().items():
+        torch.testing.assert_close(value, tensors[f"mvae.{name}"], atol=0, rtol=0)
+    # It is a density of pictures' codes: no other code is as likely under it.
+    prior = task.networks["joint_prior"]
+    with torch.no_grad():
+        mu, _ = task.model.posterior(images=batch.images)
+        assert prior.log_prob(mu).mean() > prior.log_prob(mu + 3).mean() + 1
+
+
+def test_joint_samples_come_from_the_joint_prior(
+    build: Callable[..., MultimodalVAETask],
+) -> None:
+    task = build(joint_prior=24)
+    sampler = task.sampler(task.networks)
+    copy = MultimodalVAESampler.from_args(sampler.init_args())
+    copy.load_state_dict(sampler.state_dict())
+    copy.eval()
+    torch.testing.assert_close(sampler.imagine(3)[0], copy.imagine(3)[0])
+    joint, plain = sampler.joint_prior, sampler.model.prior
+    assert joint is not None and plain is not None
+    with torch.no_grad():  # all codes at one place: all captions are one caption
+        for name, value in joint.named_parameters():
+            value.zero_()
+            if name == "last.bias":
+                value.view(5, 3, 2)[:, 2] = -20.0  # log σ
+    assert len(set(sampler.imagine(8)[1])) == 1
+    # and what a caption or a picture is answered with has not changed
+    torch.testing.assert_close(sampler.sample(CAPTIONS), copy.sample(CAPTIONS))
+
+
 def test_more_latent_than_data_is_refused(vocabulary: Vocabulary) -> None:
     with pytest.raises(ValueError, match="nothing to compress"):
         MultimodalVAE(replace(CONFIG, latent_dim=193), 8, vocabulary)
