@@ -45,11 +45,13 @@ class Recipe:
 
     train: str
     evaluate: tuple[tuple[str, ...], ...]
+    first: str = ""  # a training before, with its --out, that this one begins with
 
     @property
     def command(self) -> str:
         """What a reader with a GPU types; the card says what was typed for it."""
-        return f"mmgen train {self.train}"
+        stages = [self.first, self.train] if self.first else [self.train]
+        return " && ".join(f"mmgen train {words}" for words in stages)
 
 
 RECIPES: dict[str, Recipe] = {
@@ -75,8 +77,11 @@ RECIPES: dict[str, Recipe] = {
     "cvae-shapes64": Recipe("cvae --data shapes --scale full", _ONE_OBJECT),
     # Eyes, hands and words of the model before it, so that writing is what is left.
     "mvae-shapes64": Recipe(
-        "mvae --data shapes --scale full --start-from runs/cvae-shapes64",
+        "mvae --data shapes --scale full --joint-prior 320 --batch-size 128 "
+        "--steps 4000 --learning-rate 4e-3 --start-from runs/mvae-shapes64-bound",
         tuple((*words, "--count", "1000") for words in _ONE_OBJECT),
+        first="mvae --data shapes --scale full --start-from runs/cvae-shapes64 "
+        "--out runs/mvae-shapes64-bound",
     ),
     "mvae-emoji64": Recipe(
         "mvae --data emoji --data-subset roles --data-split-by combination "
@@ -95,7 +100,15 @@ RECIPES: dict[str, Recipe] = {
 
 def train(name: str, out: Path, extra: list[str]) -> None:
     """Run a recipe's command, or go on with the run in ``out``."""
-    words = shlex.split(RECIPES[name].train)
+    recipe = RECIPES[name]
+    if recipe.first and not (out / "config.json").exists():
+        words = shlex.split(recipe.first)
+        _go_on(words[:-2], Path(words[-1]), extra)
+    _go_on(shlex.split(recipe.train), out, extra)
+
+
+def _go_on(words: list[str], out: Path, extra: list[str]) -> None:
+    """``mmgen train``, or the same with ``--resume`` where the folder has a run."""
     if (out / "config.json").exists():
         words = [words[0], "--resume", str(out)]
     else:
