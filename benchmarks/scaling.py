@@ -62,9 +62,16 @@ def pictures_per_second(
             )
             for out in outs
         ]
-        for process in running:
-            if process.wait():
-                raise subprocess.CalledProcessError(process.returncode, process.args)
+        try:
+            for process in running:
+                if process.wait():
+                    raise subprocess.CalledProcessError(
+                        process.returncode, process.args
+                    )
+        finally:  # one that fails, or Ctrl-C: the others would write on unread
+            for process in running:
+                process.terminate()
+                process.wait()
         rate = 0.0
         for out in outs:
             # the first interval also holds what is set up once
