@@ -39,10 +39,14 @@ class TextEncoder(nn.Module):
         pooling: what the sentence feature is: "last", the last state of each direction
             (AttnGAN), or "mean", the mean of the word features.
         dropout: probability that an entry of a token's vector is dropped in training.
+        word_range: a fresh token's vector is uniform within this of zero, above 0.
+            AttnGAN's 0.1 is small beside the LSTM's biases: fresh features of any two
+            captions are almost the same, and differences are long in coming. sqrt(3)
+            gives unit variance.
 
     Raises:
-        ValueError: an odd ``feature_dim``, an unknown ``pooling``, a size below 1, or a
-            ``dropout`` outside [0, 1).
+        ValueError: an odd ``feature_dim``, an unknown ``pooling``, a size below 1, a
+            ``dropout`` outside [0, 1), or a ``word_range`` that is not above 0.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class TextEncoder(nn.Module):
         feature_dim: int = 256,
         pooling: str = "last",
         dropout: float = 0.5,
+        word_range: float = 0.1,
     ) -> None:
         super().__init__()
         for name, size in (
@@ -70,12 +75,14 @@ class TextEncoder(nn.Module):
             raise ValueError(f'pooling must be "last" or "mean"; got {pooling!r}.')
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must lie in [0, 1); got {dropout}.")
+        if not word_range > 0:
+            raise ValueError(f"word_range must be above 0; got {word_range}.")
         self.vocabulary_size = vocabulary_size
         self.embedding_dim = embedding_dim
         self.feature_dim = feature_dim
         self.pooling = pooling
         self.embedding = nn.Embedding(vocabulary_size, embedding_dim)
-        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        nn.init.uniform_(self.embedding.weight, -word_range, word_range)
         self.dropout = nn.Dropout(dropout)
         half = feature_dim // 2
         self.forward_lstm = nn.LSTM(embedding_dim, half, batch_first=True)

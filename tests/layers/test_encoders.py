@@ -106,6 +106,24 @@ def test_mean_pooling_is_the_mean_over_real_words(
         torch.testing.assert_close(sentence[i], words[i, :length].mean(dim=0))
 
 
+def test_loud_words_tell_fresh_captions_apart() -> None:
+    tokens = torch.randint(2, 40, (30, 8), generator=torch.Generator().manual_seed(0))
+    lengths = torch.full((30,), 8)
+
+    def apart(word_range: float) -> float:
+        """Distance of captions' features from their mean, over its length."""
+        torch.manual_seed(0)
+        encoder = TextEncoder(40, 32, 64, "mean", 0.0, word_range).eval()
+        assert encoder.embedding.weight.abs().max() <= word_range
+        with torch.no_grad():
+            _, sentence = encoder(tokens, lengths)
+        middle = sentence.mean(dim=0)
+        return ((sentence - middle).norm(dim=1).mean() / middle.norm()).item()
+
+    assert apart(0.1) < 0.25
+    assert apart(3**0.5) > 4 * apart(0.1)
+
+
 def test_dropout_hits_a_word_alike_in_both_directions() -> None:
     encoder = TextEncoder(30, 64, 16, dropout=0.5).train()
     seen: list[Tensor] = []
@@ -168,6 +186,7 @@ def test_bad_captions_are_named(change: dict[str, Tensor], message: str) -> None
         ({"feature_dim": 15}, "feature_dim must be even.*got 15.*Choose 16"),
         ({"pooling": "max"}, "pooling must be.*'max'"),
         ({"dropout": 1.0}, r"dropout must lie in \[0, 1\).*1.0"),
+        ({"word_range": 0.0}, "word_range must be above 0; got 0.0"),
         ({"embedding_dim": 0}, "embedding_dim must be at least 1; got 0"),
     ],
 )
