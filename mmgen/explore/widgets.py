@@ -46,13 +46,13 @@ def _tile(frame: Any, label: str, size: int) -> Any:
     )
 
 
-def _slider(labels: Sequence[str], description: str) -> Any:
+def _slider(labels: Sequence[str], description: str, start: int = 0) -> Any:
     """A slider over named positions."""
     import ipywidgets
 
     return ipywidgets.SelectionSlider(
         options=list(labels),
-        value=labels[0],
+        value=labels[start],
         description=description,
         continuous_update=True,
         style={"description_width": "initial"},
@@ -135,6 +135,7 @@ def grid_explorer(
     row_description: str,
     column_description: str,
     size: int = 224,
+    start: tuple[int, int] = (0, 0),
 ) -> Any:
     """Two sliders over a table of frames, without a kernel.
 
@@ -143,32 +144,38 @@ def grid_explorer(
         row_labels, column_labels: what changes from row to row, and along a row.
         row_description, column_description: names of the two sliders.
         size: width of the shown picture, CSS pixels.
+        start: row and column of the picture that is shown first.
 
     Returns:
         An ipywidgets box; make it the last line of a cell.
 
     Raises:
-        ValueError: rows of different lengths, labels that do not match the table, or
-            frames that would make the page too large.
+        ValueError: rows of different lengths, labels that do not match the table, a
+            start outside it, or frames that would make the page too large.
     """
     import ipywidgets
 
     _check_labels(row_labels, len(frames), "row_labels")
     for row in frames:
         _check_labels(column_labels, len(row), "column_labels")
-    rows_slider = _slider(row_labels, row_description)
-    columns_slider = _slider(column_labels, column_description)
+    if not (0 <= start[0] < len(row_labels) and 0 <= start[1] < len(column_labels)):
+        raise ValueError(
+            f"start must be a place in the table of {len(row_labels)} x "
+            f"{len(column_labels)} frames; got {start}."
+        )
+    rows_slider = _slider(row_labels, row_description, start[0])
+    columns_slider = _slider(column_labels, column_description, start[1])
     rows = []
     for row, row_label in zip(frames, row_labels, strict=True):
         tiles = [
             _tile(frame, f"{row_label}; {label}", size)
             for frame, label in zip(row, column_labels, strict=True)
         ]
-        stack = ipywidgets.Stack(tiles, selected_index=0)
+        stack = ipywidgets.Stack(tiles, selected_index=start[1])
         ipywidgets.jslink((columns_slider, "index"), (stack, "selected_index"))
         rows.append(stack)
     _check_size([tile for stack in rows for tile in stack.children])
-    table = ipywidgets.Stack(rows, selected_index=0)
+    table = ipywidgets.Stack(rows, selected_index=start[0])
     ipywidgets.jslink((rows_slider, "index"), (table, "selected_index"))
     summary = (
         f"Explorer with {len(rows)} x {len(column_labels)} pictures. "

@@ -54,6 +54,19 @@ def test_grid_explorer_names_both_positions():
     assert _alternative(table.children[1].children[2]) == "blue; c"
 
 
+def test_grid_explorer_starts_where_it_is_told():
+    rows = [_frames(3), _frames(3)]
+    given = (rows, ["red", "blue"], list("abc"), "colour", "size")
+    box = explore.grid_explorer(*given, start=(1, 2))
+    assert [slider.value for slider in box.children[:2]] == ["blue", "c"]
+    table = box.children[2]
+    assert table.selected_index == 1
+    assert [stack.selected_index for stack in table.children] == [2, 2]
+    for outside in ((2, 0), (0, 3), (-1, 0)):
+        with pytest.raises(ValueError, match="2 x 3 frames; got"):
+            explore.grid_explorer(*given, start=outside)
+
+
 def test_plain_text_names_the_frames_and_no_identifier():
     box = explore.frames_explorer(_frames(2), ["first", "last"], "Training step")
     bundle = box._repr_mimebundle_()
