@@ -741,8 +741,8 @@ class DAMSMTask:
             data["split_by"] = "combination"
         if scale == "laptop":
             # Shapes are told apart last. 32 px in patches of 2 show them sooner than
-            # patches of 4, and words that begin with unit variance halve the steps that
-            # it takes.
+            # patches of 4, and so do, from most seeds, words that begin with unit
+            # variance.
             data |= {"language": "en", "image_size": 32}
             data |= {"objects": (1,)} if dataset_name == "shapes" else {}
             config = DAMSMConfig(
