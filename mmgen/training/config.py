@@ -78,7 +78,7 @@ class TrainingConfig:
     out: str | None = None
     """the run's folder; none: nothing is written"""
     start_from: str | None = None
-    """run whose weights to begin with, where they fit"""
+    """run whose weights to begin with, where they fit; averages if only used"""
 
     def __post_init__(self) -> None:
         for name in ("out", "start_from"):

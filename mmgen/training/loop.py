@@ -243,7 +243,7 @@ class _Loop:
         if self.saved:
             checkpoints.restore(self.networks, self.saved.weights)
         elif self.start:
-            self.fresh = checkpoints.begin_with(self.networks, self.start.weights)
+            self.fresh = checkpoints.begin_with(self.networks, self._beginning())
         for name, network in self.networks.items():
             task.networks[name] = self._wrap(network)
         # After wrapping, which gives every process the weights of the first.
@@ -281,6 +281,21 @@ class _Loop:
         self.interval = Interval()
         self.checked = False  # whether the first step gave what it should
         self.waited = 0.0  # seconds, for data, since the last row
+
+    def _beginning(self) -> dict[str, Tensor]:
+        """Another run's weights; its averages for networks that this one only uses."""
+        assert self.start is not None
+        used = {
+            name
+            for name, network in self.networks.items()
+            if not any(parameter.requires_grad for parameter in network.parameters())
+        }
+        averages = {
+            name: tensor
+            for name, tensor in self.start.average.items()
+            if name.partition(".")[0] in used
+        }
+        return self.start.weights | averages
 
     def _wrap(self, network: nn.Module) -> nn.Module:
         learns = any(p.requires_grad for p in network.parameters())

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from mmgen.data import Batch, Vocabulary
+from mmgen.data import Batch, Vocabulary, load_dataset
 from mmgen.models.multimodal_vae import (
     CaptionDecoder,
     MultimodalVAE,
@@ -21,6 +22,7 @@ from mmgen.models.multimodal_vae import (
     training_subsets,
 )
 from mmgen.models.vae import ConditionalVAE, ConditionalVAEConfig
+from mmgen.training import TrainingConfig, fit
 from mmgen.training.checkpoint import begin_with
 
 CAPTIONS = ["a red circle", "a large blue square", "红色的圆", "蓝色的大方块"]
@@ -365,6 +367,30 @@ def test_joint_prior_is_fitted_to_pictures_codes_and_nothing_else_moves(
     with torch.no_grad():
         mu, _ = task.model.posterior(images=batch.images)
         assert prior.log_prob(mu).mean() > prior.log_prob(mu + 3).mean() + 1
+
+
+def test_second_training_keeps_what_samplers_of_the_first_use(tmp_path: Path) -> None:
+    config, training, options = MultimodalVAETask.defaults("smoke", "shapes")
+    data = load_dataset("shapes", "train", **options)
+    settings = {**training, "accelerator": "cpu", "progress": "none"}
+    first = fit(
+        MultimodalVAETask.build(config, data),
+        data,
+        TrainingConfig(**settings, out=str(tmp_path / "first")),
+    ).sampler()
+    second = fit(
+        MultimodalVAETask.build(replace(config, joint_prior=16), data),
+        data,
+        TrainingConfig(
+            **settings,
+            start_from=str(tmp_path / "first"),
+            out=str(tmp_path / "second"),
+        ),
+    ).sampler()
+    kept, theirs = second.model.state_dict(), first.model.state_dict()
+    for name, value in theirs.items():
+        torch.testing.assert_close(kept[name], value, atol=0, rtol=0)
+    assert second.joint_prior is not None and first.joint_prior is None
 
 
 def test_joint_samples_come_from_the_joint_prior(
