@@ -284,7 +284,7 @@ class MultimodalVAEConfig(VAEConfig):
     style_dim: int = 16  # W of the picture's own code; 0: it has none
     fusion: Literal["poe", "moe", "mopoe"] = "mopoe"  # MVAE, MMVAE or MoPoE
     components: int = 8  # in each mixture of the learned p(z); 0: a standard normal
-    joint_prior: int = 0  # hidden units of a second p(z), for joint samples; 0: none
+    joint_prior: int = 0  # hidden units of a second p(z), then trained alone; 0: none
     caption_weight: float = 20.0  # of log p(caption|z), which has far fewer terms
     sentence_dim: int = 192  # of the caption's feature
     embedding_dim: int = 128  # of a word's vector

@@ -285,11 +285,7 @@ class _Loop:
     def _beginning(self) -> dict[str, Tensor]:
         """Another run's weights; its averages for networks that this one only uses."""
         assert self.start is not None
-        used = {
-            name
-            for name, network in self.networks.items()
-            if not any(parameter.requires_grad for parameter in network.parameters())
-        }
+        used = {name for name, net in self.networks.items() if not _learns(net)}
         averages = {
             name: tensor
             for name, tensor in self.start.average.items()
@@ -298,7 +294,7 @@ class _Loop:
         return self.start.weights | averages
 
     def _wrap(self, network: nn.Module) -> nn.Module:
-        learns = any(p.requires_grad for p in network.parameters())
+        learns = _learns(network)
         network.train(learns)
         if self.config.compile:
             # Every batch has the same shape, so shapes are compiled in.
@@ -719,6 +715,10 @@ def _check_scalars(values: dict[str, Tensor], phase: str) -> None:
         raise ValueError(
             f"the loss of phase {phase!r} depends on no parameter that it may change."
         )
+
+
+def _learns(network: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in network.parameters())
 
 
 class _Frozen(nn.Module):
