@@ -99,7 +99,8 @@ def word_region_scores(
     with the Gram matrix :math:`G = V^\top V` of a picture's regions,
     :math:`c_t^\top e_t = \sum_r \alpha_{tr} s_{tr}` and
     :math:`\|c_t\|^2 = \alpha_t^\top G \alpha_t`. The gradient is written out by hand,
-    which needs no other quantity of that size than s, s-bar, alpha and G alpha.
+    which needs no other quantity of that size than s-bar, alpha and its products with s
+    and G alpha.
 
     A caption of N words on an image of R regions costs 2NR(D + R) floating-point
     operations forward and 2NR(2D + R) backward.
@@ -168,10 +169,10 @@ class _Layout(NamedTuple):
 class _Block(NamedTuple):
     """What the backward pass needs of a block of k pictures and all N word rows."""
 
-    scores: Tensor  # s, (N, k, R)
+    scores: Tensor  # alpha s, (N, k, R)
     competed: Tensor  # gamma_1 s-bar, (N, k, R)
     weights: Tensor  # alpha, (N, k, R)
-    mixed: Tensor  # G alpha, (N, k, R)
+    mixed: Tensor  # alpha G alpha, (N, k, R)
     dots: Tensor  # c . e, (N, k)
     squares: Tensor  # |c|^2, (N, k)
 
@@ -217,20 +218,17 @@ def _forward_block(
     words: Tensor,
     layout: _Layout,
     gamma1: float,
-    spare: Tensor,
     rooms: Tensor,
 ) -> _Block:
     """Scores, attention and the parts of the cosines for ``flat`` (k, D, R).
 
-    The four large parts are written into the rows of ``rooms``, intermediate products
-    into ``spare``.
+    The four large parts are written into the rows of ``rooms``.
     """
     pictures, _, regions = flat.shape
     shape = (len(words), pictures, regions)
     used = len(words) * pictures * regions
-    room = spare[:used].view(shape)
     scores, competed, weights, mixed = (part[:used].view(shape) for part in rooms)
-    torch.bmm(words.expand(pictures, -1, -1), flat, out=scores.transpose(0, 1))
+    torch.mm(words, flat.transpose(0, 1).flatten(1), out=scores.flatten(1))
     if layout.mask is not None:
         padding = ~layout.mask[:, None, None]
         scores.masked_fill_(padding, torch.finfo(scores.dtype).min)
@@ -243,8 +241,8 @@ def _forward_block(
     torch.bmm(weights.transpose(0, 1), gram, out=mixed.transpose(0, 1))
     if layout.mask is not None:
         scores.masked_fill_(padding, 0.0)
-    dots = torch.mul(weights, scores, out=room).sum(dim=2)
-    squares = torch.mul(weights, mixed, out=room).sum(dim=2).clamp_(min=0)
+    dots = scores.mul_(weights).sum(dim=2)
+    squares = mixed.mul_(weights).sum(dim=2).clamp_(min=0)
     return _Block(scores, competed, weights, mixed, dots, squares)
 
 
@@ -284,12 +282,12 @@ def _backward_block(
         scaled = torch.mul(block.weights, slope[:, :, None], out=room)
         outer = block.weights.permute(1, 2, 0) @ scaled.transpose(0, 1)  # (k, R, R)
 
-    # dL/dalpha less its mean, then through the softmax over regions: (N, k, R)
-    gradient = torch.mul(block.scores, to_dots[:, :, None], out=room)
+    # alpha times dL/dalpha less its mean is what the softmax over regions hands on
+    gradient = torch.mul(block.scores, to_dots[:, :, None], out=room)  # (N, k, R)
     gradient.addcmul_(block.mixed, -slope[:, :, None])
     if flat.device.type != "cpu" or bool(shift.any()):
-        gradient.sub_(shift[:, :, None])
-    gradient.mul_(block.weights).mul_(block.competed)  # s-bar dL/ds-bar
+        gradient.addcmul_(block.weights, -shift[:, :, None])
+    gradient.mul_(block.competed)  # s-bar dL/ds-bar
     # and through the softmax over the words of a caption
     for first, captions, width in layout.groups:
         rows = slice(first, first + captions * width)
@@ -345,11 +343,10 @@ class _WordRegionScores(torch.autograd.Function):
         room = len(rows) * size * flat.shape[2]
         holder, memory = _memory.take(flat, 4 * many, room)
         ctx.holder = holder if keep else None
-        _busy, spare = _spare.take(flat, 1, room)
         for i, part in enumerate(parts):
             first = 4 * (i % many)
             block = _forward_block(
-                part, rows, layout, gamma1, spare[0], memory[first : first + 4]
+                part, rows, layout, gamma1, memory[first : first + 4]
             )
             products = (block.squares.sqrt() * norms[:, None]).clamp_(min=EPSILON)
             cosines.append(block.dots / products)  # (N, k)
@@ -385,7 +382,7 @@ class _WordRegionScores(torch.autograd.Function):
             if kept:
                 block = _Block(*kept[6 * i : 6 * i + 6])
             else:
-                block = _forward_block(part, rows, layout, ctx.gamma1, spare[0], memory)
+                block = _forward_block(part, rows, layout, ctx.gamma1, memory)
             _backward_block(
                 block,
                 to_cosines[:, chosen],
