@@ -122,6 +122,19 @@ class CaptionedDataset(ABC):
         """
         return None
 
+    def equally_right(self, batch: Batch) -> Tensor | None:
+        """Other attributes that pictures of the same captions might have.
+
+        Args:
+            batch: of this data set.
+
+        Returns:
+            R further rows for every sample, (R, B, A) as ``batch.attributes``; a row
+            is repeated where the caption leaves nothing open. None where the data set
+            cannot say what would be right as well.
+        """
+        return None
+
     def batches(
         self,
         batch_size: int,

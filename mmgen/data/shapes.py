@@ -141,6 +141,7 @@ class ShapesDataset(CaptionedDataset):
     captions demand the same, and the columns of ``Batch.attributes`` say what is shown:
     shape, colour, size and position of the first object, the background, the count, the
     relation of two objects, and other_shape, other_colour and other_size of the second.
+    Of two objects the first is the one on the left, or above; of more, any.
 
     Args:
         split: "train", "validation", "test", or "compositional": scenes with a colour x
@@ -197,8 +198,11 @@ class ShapesDataset(CaptionedDataset):
             size, seed=seed, split=split, objects=objects, kinds=kinds
         )
         self._languages = ("en", "zh") if language == "both" else (language,)
+        # Drawn order is random, so that no picture shows which object is "the other":
+        # a judge could not learn the labels of pairs in it.
+        ordered = self.scenes.in_reading_order()
         self._attributes = np.stack(
-            [label_column(self.scenes, name) for name in attributes], axis=1
+            [label_column(ordered, name) for name in attributes], axis=1
         ).astype(np.int16)
         self._class_ids = demand_ids(self.scenes)
         self._used = max(1, int(self.scenes.counts().max()))
@@ -288,6 +292,39 @@ class ShapesDataset(CaptionedDataset):
         device = batch.class_ids.device
         ids = torch.tensor([demand.id for demand in wrong], device=device)
         return tokens.to(device), lengths.to(device), ids
+
+    def equally_right(self, batch: Batch) -> Tensor | None:
+        """Attributes of a pair with its objects exchanged, another relation, or both.
+
+        Three rows for each sample; where the caption tells the relation, or there are
+        not two objects, they are its own. None without columns that two objects share.
+        """
+        names = list(self.attributes)
+        shared = [
+            (names.index(name), names.index(f"other_{name}"))
+            for name in ("shape", "colour", "size")
+            if name in names and f"other_{name}" in names
+        ]
+        if not shared or batch.attributes is None or batch.scenes is None:
+            return None
+        scenes, own = SceneTable.of(batch.scenes), batch.attributes
+        told = scenes.mentions >> MENTIONS.index("relation") & 1
+        free = torch.from_numpy((scenes.counts() == 2) & (told == 0)).to(own.device)
+        exchanged = own.clone()
+        for first, second in shared:
+            exchanged[:, first], exchanged[:, second] = own[:, second], own[:, first]
+        rows = [exchanged]
+        if "relation" in names:
+            column = names.index("relation")
+            for row in (own, exchanged):
+                other = row.clone()
+                # in reading order there are but these two
+                beside = row[:, column] == RELATIONS.index("left of")
+                other[:, column] = torch.where(
+                    beside, RELATIONS.index("above"), RELATIONS.index("left of")
+                )
+                rows.append(other)
+        return torch.where(free[:, None], torch.stack(rows), own)
 
 
 def _language(caption: str) -> str:

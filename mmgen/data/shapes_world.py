@@ -300,6 +300,15 @@ class SceneTable(Sequence):
         defined = (self.counts() == 2) & ((dx != 0) | (dy != 0))
         return np.where(defined, relation, -1)
 
+    def in_reading_order(self) -> SceneTable:
+        """The same scenes, of two objects the one on the left, or above, first."""
+        turned = np.isin(
+            self.relations(), [RELATIONS.index(r) for r in ("right of", "below")]
+        )
+        codes = self.codes.copy()
+        codes[turned, :2] = codes[turned, 1::-1]
+        return SceneTable(codes, self.backgrounds, self.mentions)
+
 
 def sample_scenes(
     count: int,

@@ -34,6 +34,7 @@ from mmgen.models.cgan import (
     TAUGHT,
     AttributeEncoder,
     Choices,
+    EquallyRight,
     NearlyRight,
     choices_loss,
     label_choices,
@@ -723,6 +724,7 @@ class AttnGANTask:
         max_tokens: int,
         label_sizes: Sequence[int] = (),
         nearly_right: NearlyRight = lambda batch, chances: None,
+        equally_right: EquallyRight = lambda batch: None,
     ) -> None:
         if matcher.text_encoder.feature_dim != config.feature_dim:
             raise ValueError(
@@ -745,7 +747,8 @@ class AttnGANTask:
             self.averaged = ("generator", "text")
             self.networks["text"] = _copy_of(matcher.text_encoder)
             self.networks["judge_text"] = _copy_of(matcher.text_encoder)
-        self.label_sizes, self.nearly_right = tuple(label_sizes), nearly_right
+        self.label_sizes = tuple(label_sizes)
+        self.nearly_right, self.equally_right = nearly_right, equally_right
         if config.labels:
             self.networks["labels"] = AttributeEncoder(
                 self.label_sizes, config.feature_dim
@@ -781,7 +784,14 @@ class AttnGANTask:
             )
         config = replace(config, feature_dim=matcher.text_encoder.feature_dim)
         sizes = [len(values) for values in dataset.attributes.values()]
-        return cls(config, matcher, dataset.max_tokens, sizes, dataset.nearly_right)
+        return cls(
+            config,
+            matcher,
+            dataset.max_tokens,
+            sizes,
+            dataset.nearly_right,
+            dataset.equally_right,
+        )
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam for each phase.
@@ -837,7 +847,7 @@ class AttnGANTask:
         choices = self._choices(batch, mismatched, step)
         if self._drawn is not None:  # the generator's phase shows the same ones
             self._drawn = drawn._replace(choices=[group.detach() for group in choices])
-        asked = torch.cat([conditions for conditions, _ in choices] or [mismatched])
+        asked = torch.cat([group.conditions for group in choices] or [mismatched])
         reals = pictures_of_stages(batch.images, self.config.sizes)
         fakes = [images.detach() for images in drawn.output.images]
         shown = self._augmented(reals, step), self._augmented(fakes, step)
@@ -883,9 +893,7 @@ class AttnGANTask:
             choices = drawn.choices
             if choices is None:
                 choices = self._choices(batch, step.gather(sentence), step)
-        asked = (
-            torch.cat([conditions for conditions, _ in choices]) if choices else None
-        )
+        asked = torch.cat([group.conditions for group in choices]) if choices else None
         judged = self.networks["discriminator"](
             self._augmented(output.images, step), sentence, asked
         )
@@ -897,7 +905,9 @@ class AttnGANTask:
             "kl": kl,
         }
         if choices:
-            matching = self._matching([wrong for _, _, wrong in judged], choices, step)
+            matching = self._matching(
+                [wrong for _, _, wrong in judged], choices, step, generated=True
+            )
             scalars["loss"] = scalars["loss"] + self.config.matching_weight * matching
             scalars["matching"] = matching
         if self.config.damsm_weight:
@@ -976,18 +986,29 @@ class AttnGANTask:
             with_nearly_right(
                 asked, batch, self.nearly_right, self._read_judging, step
             ),
-            label_choices(batch.attributes, self.label_sizes, labels, step),
+            label_choices(
+                batch.attributes,
+                self.label_sizes,
+                labels,
+                step,
+                allowed=self.equally_right(batch),
+            ),
         ]
 
     def _matching(
-        self, logits: list[Tensor], choices: list[Choices], step: Any
+        self,
+        logits: list[Tensor],
+        choices: list[Choices],
+        step: Any,
+        generated: bool = False,
     ) -> Tensor:
         """How surely the pictures of all stages pick among the choices, a scalar."""
         if not choices:
             return torch.zeros((), device=logits[0].device)
-        counts = [len(ids) for _, ids in choices]
+        counts = [len(group.ids) for group in choices]
         stages = [stage.split(counts, dim=1) for stage in logits]
-        return torch.stack([choices_loss(s, choices, step) for s in stages]).sum()
+        losses = [choices_loss(s, choices, step, generated) for s in stages]
+        return torch.stack(losses).sum()
 
     def _match(self, images: Tensor, batch: Batch, drawn: _Drawn, step: Any) -> Tensor:
         """The matching loss of drawn pictures against the captions of all processes."""

@@ -479,7 +479,7 @@ LABELLED = ("shapes", "emoji")  # data sets whose pictures come with attributes
 # and without its label the generator learned it last, or not at all.
 TAUGHT = (
     *("shape", "colour", "size", "position", "background", "count"),
-    *("other_shape", "other_colour"),
+    *("relation", "other_shape", "other_colour", "other_size"),
 )
 
 
@@ -489,15 +489,20 @@ NearlyRight = Callable[
 ]
 
 
+# batch -> (R, B, A) further attributes that its captions allow, or None
+EquallyRight = Callable[["Batch"], Tensor | None]
+
+
 class Choices(NamedTuple):
     """Conditions that pictures are compared with, and a number for what each says."""
 
     conditions: Tensor  # (N, C); the first of them are the pictures' own
     ids: Tensor  # (N,), equal where the same is said
+    allowed: int = 0  # at the end: so many more for each picture that its caption fits
 
     def detach(self) -> Choices:
         """The same without gradients."""
-        return Choices(self.conditions.detach(), self.ids)
+        return self._replace(conditions=self.conditions.detach())
 
 
 def label_ids(attributes: Tensor, sizes: Sequence[int]) -> Tensor:
@@ -546,6 +551,7 @@ def label_choices(
     encode: Callable[[Tensor], Tensor],
     step: Any,
     right: Tensor | None = None,
+    allowed: Tensor | None = None,
 ) -> Choices:
     """Labels of the whole batch, followed by as many near misses.
 
@@ -555,35 +561,60 @@ def label_choices(
         encode: attributes to conditions, (B, C).
         step: the loop's step: ``rand`` and ``gather``.
         right: what ``encode`` gives for ``attributes``, if that is known.
+        allowed: further attributes that the captions allow, (R, B, A); none by default.
 
     Returns:
-        2N choices for the N pictures of all processes.
+        (2 + R) N choices for the N pictures of all processes.
     """
     near = near_misses(attributes, sizes, step.rand(len(attributes), 2))
     right = encode(attributes) if right is None else right
-    conditions = torch.cat([step.gather(right), step.gather(encode(near))])
-    ids = torch.cat([step.gather(label_ids(row, sizes)) for row in (attributes, near)])
-    return Choices(conditions, ids)
+    others = [near, *([] if allowed is None else allowed)]
+    conditions = torch.cat([step.gather(c) for c in (right, *map(encode, others))])
+    ids = [step.gather(label_ids(row, sizes)) for row in (attributes, *others)]
+    return Choices(conditions, torch.cat(ids), len(others) - 1)
 
 
 def choices_loss(
-    logits: Sequence[Tensor], choices: Sequence[Choices], step: Any
+    logits: Sequence[Tensor],
+    choices: Sequence[Choices],
+    step: Any,
+    generated: bool = False,
 ) -> Tensor:
     """How surely pictures pick what is theirs among each group of choices, summed.
+
+    A real picture has one right label, and what its caption allows besides is wrong for
+    it. A picture drawn from the caption may choose: "a red circle and a blue square"
+    says nothing about sides, and to be held to those of a picture that it has not seen
+    would teach a generator to draw neither.
 
     Args:
         logits: of this process's pictures with each group's conditions, (B, N) each.
         choices: the groups.
         step: the loop's step: ``gather``.
+        generated: of what is allowed, compare each picture with what it fits best.
 
     Returns:
         A scalar (see ``pair_matching_loss``).
     """
     losses = []
-    for part, (_, ids) in zip(logits, choices, strict=True):
+    for part, (_, ids, allowed) in zip(logits, choices, strict=True):
         everyone = step.gather(part)
+        if generated and allowed:
+            kept = _best_fitting(everyone, allowed)
+            everyone, ids = everyone[:, kept], ids[kept]
         losses.append(pair_matching_loss(everyone, ids[: len(everyone)], ids))
     return torch.stack(losses).sum()
+
+
+def _best_fitting(logits: Tensor, allowed: int) -> Tensor:
+    """Columns of what each picture fits best of its own and allowed, then the rest."""
+    size, end = logits.shape
+    own = torch.arange(size, device=logits.device)
+    starts = [0, *range(end - allowed * size, end, size)]
+    columns = torch.stack([own + start for start in starts])  # (1 + R, N)
+    best = logits.detach()[own, columns].argmax(dim=0)
+    rest = torch.arange(size, end - allowed * size, device=logits.device)
+    return torch.cat([columns[best, own], rest])
 
 
 class CGANTask:
@@ -606,12 +637,13 @@ class CGANTask:
         attributes: Mapping[str, Sequence[str]],
         max_tokens: int,
         nearly_right: NearlyRight = lambda batch, chances: None,
+        equally_right: EquallyRight = lambda batch: None,
     ) -> None:
         self.config = config
         self.vocabulary = vocabulary
         self.attributes = dict(attributes)
         self.max_tokens = max_tokens
-        self.nearly_right = nearly_right
+        self.nearly_right, self.equally_right = nearly_right, equally_right
         self.networks: dict[str, nn.Module] = {
             "encoder": _encoder(config, vocabulary, self.attributes),
             "generator": Generator(config),
@@ -705,6 +737,7 @@ class CGANTask:
             dataset.attributes,
             dataset.max_tokens,
             dataset.nearly_right,
+            dataset.equally_right,
         )
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -791,7 +824,7 @@ class CGANTask:
         scores = self._score(self._augmented(fakes, step), groups)
         fake = scores[0].diagonal(step.rank * len(batch))
         adversarial = OBJECTIVES[self.config.objective].generator(fake)
-        matching = choices_loss(scores, groups, step)
+        matching = choices_loss(scores, groups, step, generated=True)
         return {
             "loss": adversarial + self.config.matching_weight * matching,
             "adversarial": adversarial,
@@ -816,8 +849,14 @@ class CGANTask:
             )
         assert batch.attributes is not None  # build() has made sure
         labels = self.networks["labels" if self.config.labels else "encoder"]
-        right = None if self.config.labels else condition
-        groups.append(label_choices(batch.attributes, sizes, labels, step, right))
+        right = allowed = None
+        if self.config.labels:
+            allowed = self.equally_right(batch)
+        else:  # the condition itself, which leaves nothing open
+            right = condition
+        groups.append(
+            label_choices(batch.attributes, sizes, labels, step, right, allowed)
+        )
         return groups
 
     def _score(self, images: Tensor, groups: list[Choices]) -> Sequence[Tensor]:

@@ -1,5 +1,6 @@
 """The world of Shapes: scenes, pictures, captions and what is read back."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -585,7 +586,14 @@ def test_batches_fit_together(language):
     assert torch.equal(tokens, batch.tokens) and torch.equal(lengths, batch.lengths)
     for name, column in zip(dataset.attributes, batch.attributes.T, strict=True):
         values = [dataset.attributes[name][i] for i in column.tolist()]
-        assert values == [getattr(scene.objects[0], name) for scene in scenes], name
+        first = [in_reading_order(scene.objects)[0] for scene in scenes]
+        assert values == [getattr(thing, name) for thing in first], name
+
+
+def in_reading_order(objects):
+    """Of two objects the one on the left, or above, first; more as they are."""
+    turned = relation_of(objects) in ("right of", "below")
+    return objects[::-1] if turned else objects
 
 
 def test_labels_say_what_is_shown():
@@ -594,11 +602,11 @@ def test_labels_say_what_is_shown():
     assert tuple(dataset.attributes) == names
     batch = dataset.batch(range(400))
     for scene, row in zip(batch.scenes, batch.attributes.tolist(), strict=True):
-        first, *others = scene.objects
+        first, *others = objects = in_reading_order(scene.objects)
         shown = {
             "background": scene.background,
-            "count": str(len(scene.objects)),
-            "relation": relation_of(scene.objects),
+            "count": str(len(objects)),
+            "relation": relation_of(objects),
             "other_shape": others[0].shape if others else None,
             "other_size": others[0].size if others else None,
             "colour": first.colour,
@@ -611,6 +619,48 @@ def test_labels_say_what_is_shown():
     counts = {len(scene.objects) for scene in batch.scenes}
     relations = {relation_of(scene.objects) for scene in batch.scenes}
     assert counts == {1, 2, 3, 4} and relations == {None, *RELATIONS}
+
+
+PAIRED = ("shape", "colour", "size")
+ALL_LABELS = (*PAIRED, "relation", *(f"other_{name}" for name in PAIRED))
+
+
+def test_labels_that_a_caption_allows_as_well():
+    dataset = load_dataset(
+        "shapes", "test", 16, objects=(1, 2), attributes=ALL_LABELS, size=400
+    )
+    batch = dataset.batch(range(400))
+    allowed = dataset.equally_right(batch)
+    assert allowed.shape == (3, 400, 7) and allowed.dtype == batch.attributes.dtype
+    open_pairs = 0
+    rows = zip(batch.scenes, batch.attributes, allowed.unbind(1), strict=True)
+    for scene, own, others in rows:
+        if len(scene.objects) == 1 or "relation" in scene.mentions:
+            assert (others == own).all()
+            continue
+        open_pairs += 1
+        # every order of the objects beside and above each other, and nothing else
+        first, second, relation = own[:3].tolist(), own[4:].tolist(), int(own[3])
+        expected = {
+            (*a, at, *b)
+            for a, b in ((first, second), (second, first))
+            for at in (RELATIONS.index("left of"), RELATIONS.index("above"))
+        }
+        found = {tuple(row) for row in (own.tolist(), *others.tolist())}
+        assert found == expected and RELATIONS[relation] in ("left of", "above")
+        # what the label says is a scene that the caption describes
+        label = others[0].tolist()
+        things = [
+            replace(thing, shape=SHAPES[s], colour=COLOURS[c], size=SIZES[z])
+            for thing, (s, c, z) in zip(
+                in_reading_order(scene.objects), (label[:3], label[4:]), strict=True
+            )
+        ]
+        assert facts(replace(scene, objects=tuple(things))) == facts(scene)
+    assert open_pairs > 50
+    assert torch.equal(allowed[:, :5], dataset.equally_right(batch[:5]))
+    alone = load_dataset("shapes", "test", 16, size=8)  # of one object of each scene
+    assert alone.equally_right(alone.batch(range(8))) is None
 
 
 def test_both_mixes_languages_and_epochs_paraphrase():

@@ -93,3 +93,4 @@ def test_a_batch_gets_captions_of_its_languages(language):
 def test_data_that_cannot_tell_says_so():
     dataset = load_dataset("emoji", "train", 16, subset="roles")
     assert dataset.nearly_right(dataset.batch([0]), [[0.1, 0.2, 0.3]]) is None
+    assert dataset.equally_right(dataset.batch([0])) is None

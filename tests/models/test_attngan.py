@@ -33,6 +33,7 @@ from mmgen.models.attngan import (
     mismatch_weights,
     pictures_of_stages,
 )
+from mmgen.models.cgan import Choices
 from mmgen.models.damsm import DAMSMConfig, DAMSMMatcher, DAMSMTask, damsm_losses
 from mmgen.training import Run, TrainingConfig, fit
 from mmgen.training.step import stream_seed
@@ -645,7 +646,7 @@ def test_pictures_pick_captions_and_labels_among_near_misses(
     batch = dataset.batch(range(8))
     step = SimpleNamespace(gather=lambda x: x, rand=torch.rand)
     captions = torch.randn(8, 6)
-    (first, asked), (labels, ids) = task._choices(batch, captions, step)
+    (first, asked, _), (labels, ids, _) = task._choices(batch, captions, step)
     assert first is captions and asked is batch.class_ids
     assert labels.shape == (16, 6) and ids.shape == (16,)
     torch.testing.assert_close(labels[:8], task.networks["labels"](batch.attributes))
@@ -653,13 +654,13 @@ def test_pictures_pick_captions_and_labels_among_near_misses(
     assert (ids[:8, None] == ids[:8])[same_scene].all()
     assert (ids[8:] != ids[:8]).any()  # most rows have a value that can be changed
     task.nearly_right = dataset.nearly_right  # what build() hands over
-    (with_near, all_ids), _ = task._choices(batch, captions, step)
+    (with_near, all_ids, _), _ = task._choices(batch, captions, step)
     assert with_near.shape == (16, 6)
     assert with_near[:8].equal(captions) and all_ids[:8].equal(batch.class_ids)
     assert (all_ids[8:] != batch.class_ids).all()  # each wrong in one fact
     # a judge that is sure of the right choice pays nothing, an ignorant one log n
     sure = torch.cat([torch.eye(8), torch.eye(8), torch.zeros(8, 8)], dim=1) * 100
-    choices = [(first, torch.arange(8)), (labels, torch.arange(16))]
+    choices = [Choices(first, torch.arange(8)), Choices(labels, torch.arange(16))]
     assert task._matching([sure], choices, step) == pytest.approx(0, abs=1e-6)
     ignorant = task._matching([torch.zeros(8, 24)], choices, step)
     expected = 2 * math.log(8) + math.log(16) + math.log(8)

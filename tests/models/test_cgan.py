@@ -27,8 +27,10 @@ from mmgen.models.cgan import (
     CGANConfig,
     CGANSampler,
     CGANTask,
+    Choices,
     Generator,
     ProjectionDiscriminator,
+    choices_loss,
     hinge_discriminator_loss,
     hinge_generator_loss,
     label_ids,
@@ -429,10 +431,59 @@ def test_nearly_right_captions_join_those_of_the_batch() -> None:
         groups = task._captions(batch, task._encode(batch), step)
         assert [len(group.ids) for group in groups] == sizes
         assert [len(group.conditions) for group in groups] == sizes
-    sentences, ids = groups[0]
+    sentences, ids, _ = groups[0]
     assert torch.equal(ids[:6], batch.class_ids)
     assert (ids[6:] != batch.class_ids).all()
     assert (sentences[6:] != sentences[:6]).any(dim=1).all()
+
+
+def test_a_drawn_picture_may_choose_what_its_caption_leaves_open() -> None:
+    """Labels of four pictures: own, near misses, and two more rows for each."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, 16, generator=generator)
+    ids = torch.arange(16)
+    ids[[9, 13]] = 1  # the second caption leaves nothing open
+    group = Choices(torch.zeros(16, 3), ids, allowed=2)
+    step = one_step("generator")
+    # of a real picture every row but its own is wrong
+    real = choices_loss([logits], [group], step)
+    own = pair_matching_loss(logits, ids[:4], ids)
+    assert torch.equal(real, own)
+    # a drawn one is compared with the best of its own and its two more
+    best, asked = logits[:, :8].clone(), ids[:8].clone()
+    for i in range(4):
+        column = max((i, 8 + i, 12 + i), key=lambda j: float(logits[i, j]))
+        if i != 1:
+            best[:, i], asked[i] = logits[:, column], ids[column]
+    best[:, 1] = logits[:, max((1, 9, 13), key=lambda j: float(logits[1, j]))]
+    drawn = choices_loss([logits], [group], step, generated=True)
+    torch.testing.assert_close(drawn, pair_matching_loss(best, asked[:4], asked))
+    assert (asked != ids[:8]).any()
+    # where nothing is allowed besides, both are the same
+    closed = [Choices(torch.zeros(16, 3), torch.arange(16))]
+    assert torch.equal(
+        choices_loss([logits], closed, step),
+        choices_loss([logits], closed, step, generated=True),
+    )
+
+
+def test_the_label_that_fits_best_is_the_one_that_is_taught() -> None:
+    """The loss falls on the way to an allowed label, and rises without the freedom."""
+    labels = torch.eye(12)  # two pictures: own, near misses, allowed
+    group = Choices(labels, torch.arange(6), allowed=1)
+    step = one_step("generator")
+
+    def losses(strength: float) -> tuple[float, float]:
+        logits = torch.zeros(2, 6)
+        logits[0, 4] = logits[1, 1] = strength  # the first shows what is allowed
+        return tuple(
+            float(choices_loss([logits], [group], step, generated))
+            for generated in (True, False)
+        )
+
+    free, held = zip(*map(losses, (0.0, 2.0, 8.0)), strict=True)
+    assert free[0] > free[1] > free[2] and free[2] < 0.01
+    assert held[2] > held[0]
 
 
 def test_discriminator_loss_by_hand(vocabulary: Vocabulary) -> None:
