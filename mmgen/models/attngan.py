@@ -22,7 +22,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, layer_norm, relu, softplus
+from torch.nn.functional import (
+    avg_pool2d,
+    cross_entropy,
+    interpolate,
+    layer_norm,
+    relu,
+    softplus,
+)
 from torch.nn.utils.parametrizations import spectral_norm
 
 from mmgen.data.vocabulary import Vocabulary
@@ -77,6 +84,8 @@ class AttnGANConfig:
     mismatch_focus: float = 0.0  # all: how much the pairs that still pass count more
     matching_weight: float = 0.0  # all: of picking the caption among the batch's
     labels: bool = False  # all: among near misses too, of captions and of labels
+    reading_weight: float = 0.0  # train_text: of telling the labels from the caption
+    reading_only: bool = False  # a first training, of the text encoders, by that alone
     damsm_weight: float = 5.0  # lambda, of the matching loss of the last stage
     kl_weight: float = 1.0  # of conditioning augmentation's divergence from N(0, I)
     gamma1: float = 4.0  # sharpness of a word's attention over regions
@@ -116,6 +125,17 @@ class AttnGANConfig:
             raise ValueError(
                 "matching_weight and labels compare every picture with every caption: "
                 f'they need mismatch="all"; got {self.mismatch!r}.'
+            )
+        if self.reading_weight and not (self.labels and self.train_text):
+            raise ValueError(
+                "reading_weight teaches text encoders to tell labels: it needs "
+                f"labels=True and train_text=True; got {self.labels} and "
+                f"{self.train_text}."
+            )
+        if self.reading_only and not self.reading_weight:
+            raise ValueError(
+                "reading_only=True trains by what reading_weight weights; got "
+                "reading_weight=0. Give it a weight, e.g. 1.0."
             )
         if self.labels and not self.matching_weight:
             raise ValueError(
@@ -706,6 +726,12 @@ class AttnGANTask:
     The generator draws once a step: its pictures are shown to the discriminators,
     detached, and then scored by the updated discriminators for its own loss.
 
+    A config with ``reading_only`` asks for a training before: both text encoders learn
+    what a caption says by telling the labels of its scene, pictures are not looked at,
+    and the other networks stay as they are. The training proper begins with its weights
+    (``start_from``). A matching model's encoder may match without it: the words tell a
+    hundred captions apart, and in which order they stand hardly ever matters.
+
     Args:
         config: sizes and objective; ``feature_dim`` is the matching model's.
         matcher: a trained DAMSM; it is frozen.
@@ -753,6 +779,15 @@ class AttnGANTask:
             self.networks["labels"] = AttributeEncoder(
                 self.label_sizes, config.feature_dim
             )
+        if config.reading_weight:
+            for name in _READERS.values():
+                self.networks[name] = nn.Linear(
+                    config.feature_dim, sum(self.label_sizes)
+                )
+        if config.reading_only:
+            self.phases = ("reading",)
+            for name in ("generator", "discriminator", "labels"):
+                self.networks[name].requires_grad_(False)
         self._drawn: _Drawn | None = None  # of the discriminators' phase
 
     @classmethod
@@ -801,10 +836,11 @@ class AttnGANTask:
         """
         sides = {
             "discriminator": (
-                ("discriminator", "judge_text", "labels"),
+                ("discriminator", "judge_text", "labels", "judge_reader"),
                 self.config.discriminator_learning_rate,
             ),
-            "generator": (("generator", "text"), self.config.learning_rate),
+            "generator": (("generator", "text", "reader"), self.config.learning_rate),
+            "reading": ((*_READERS, *_READERS.values()), self.config.learning_rate),
         }
         return {
             phase: torch.optim.Adam(
@@ -818,6 +854,7 @@ class AttnGANTask:
                 betas=self.config.adam_betas,
             )
             for phase, (names, rate) in sides.items()
+            if phase in self.phases
         }
 
     def training_step(self, batch: Batch, step: Any) -> dict[str, Tensor]:
@@ -833,7 +870,29 @@ class AttnGANTask:
         """
         if step.phase == "discriminator":
             return self._discriminator_step(batch, step)
+        if step.phase == "reading":
+            losses = [
+                self._reading(
+                    name, self.networks[name](batch.tokens, batch.lengths)[1], batch
+                )
+                for name in _READERS
+            ]
+            return {"loss": torch.stack(losses).sum()}
         return self._generator_step(batch, step)
+
+    def _reading(self, name: str, sentence: Tensor, batch: Batch) -> Tensor:
+        """How well a text encoder's sentence (B, D) tells its scene's labels, in nats.
+
+        A mean over labels that apply. What a caption leaves open can only be guessed.
+        """
+        assert batch.attributes is not None  # build() has made sure
+        sentence = layer_norm(sentence, sentence.shape[-1:])
+        told = self.networks[_READERS[name]](sentence).split(self.label_sizes, dim=1)
+        costs = [
+            cross_entropy(part, column, ignore_index=-1, reduction="sum")
+            for part, column in zip(told, batch.attributes.T, strict=True)
+        ]
+        return torch.stack(costs).sum() / (batch.attributes >= 0).sum().clamp(min=1)
 
     def _discriminator_step(self, batch: Batch, step: Any) -> dict[str, Tensor]:
         if step.accumulating:
@@ -874,6 +933,9 @@ class AttnGANTask:
             for r, f, w in zip(real, fake, weights, strict=True)
         ]
         loss = torch.stack(losses).sum() + self.config.matching_weight * matching
+        if self.config.reading_weight:
+            reading = self._reading("judge_text", sentence, batch)
+            loss = loss + self.config.reading_weight * reading
         if self.config.r1_weight and step.index % self.config.r1_every == 0:
             loss = loss + self.config.r1_every * self._penalty(reals, sentence.detach())
         return {
@@ -914,6 +976,10 @@ class AttnGANTask:
             match = self._match(output.images[-1], batch, drawn, step)
             scalars["loss"] = scalars["loss"] + self.config.damsm_weight * match
             scalars["damsm"] = match
+        if self.config.reading_weight:
+            reading = self._reading("text", drawn.told, batch)
+            scalars["loss"] = scalars["loss"] + self.config.reading_weight * reading
+            scalars["reading"] = reading
         return scalars
 
     def sampler(self, networks: dict[str, nn.Module]) -> AttnGANSampler:
@@ -938,7 +1004,7 @@ class AttnGANTask:
         noise = step.randn(len(batch), self.config.noise_dim)
         eps = step.randn(len(batch), self.config.condition_dim)
         output = self.networks["generator"](noise, *shown, batch.mask, eps)
-        return _Drawn(output, words, sentence)
+        return _Drawn(output, words, sentence, shown[1])
 
     def _judged_sentence(self, batch: Batch, drawn: _Drawn) -> Tensor:
         """The sentence feature that the discriminators are told, (B, D)."""
@@ -1166,12 +1232,17 @@ def _paper_defaults(
     return AttnGANConfig.coco(), training, {"image_size": 256}
 
 
+# What each text encoder that learns tells labels by.
+_READERS = {"text": "reader", "judge_text": "judge_reader"}
+
+
 class _Drawn(NamedTuple):
     """What the generator drew in the discriminators' phase, for its own phase."""
 
     output: GeneratorOutput
     words: Tensor  # (B, T, D) of the matching model
     sentence: Tensor  # (B, D) of the matching model
+    told: Tensor  # (B, D), what the generator was told
     choices: list[Choices] | None = None  # what the pictures were compared with
 
 

@@ -307,6 +307,10 @@ def test_unknown_choices_are_named() -> None:
         AttnGANConfig(mismatch="all")
     with pytest.raises(ValueError, match=r'need mismatch="all"; got .next'):
         replace(TINY, matching_weight=1.0)
+    with pytest.raises(ValueError, match=r"needs labels=True and train_text=True"):
+        replace(RECIPES["reading"], train_text=False)
+    with pytest.raises(ValueError, match=r"reading_only=True.*reading_weight=0"):
+        replace(RECIPES["reading"], reading_weight=0.0, reading_only=True)
     with pytest.raises(ValueError, match=r"labels=True adds.*matching_weight=0"):
         replace(RECIPES["matching"], matching_weight=0.0)
     with pytest.raises(ValueError, match=r"mismatch must be one of.*got 'none'"):
@@ -451,6 +455,16 @@ RECIPES = {
         feature_dim=6,
         discriminator_channels=2,
     ),
+    "reading": AttnGANConfig.small(
+        sizes=(8, 16),
+        generator_channels=4,
+        residual_blocks=1,
+        noise_dim=5,
+        condition_dim=3,
+        feature_dim=6,
+        discriminator_channels=2,
+        reading_weight=0.5,
+    ),
     "everything": replace(
         TINY, augment=True, r1_weight=1.0, judge_norm="none", train_text=True
     ),
@@ -590,6 +604,52 @@ def test_parts_of_a_batch_add_up_without_batch_statistics(
     _, parts = one_step(config, matcher, dataset, accumulate=2)
     assert torch.isfinite(torch.tensor(parts.history[-1]["generator/loss"]))
     assert set(whole.history[-1]) == set(parts.history[-1])
+
+
+def test_a_first_training_teaches_the_text_encoders_alone(
+    matcher: DAMSMMatcher, dataset: CaptionedDataset
+) -> None:
+    config = replace(RECIPES["reading"], reading_only=True)
+    before = a_task(config, matcher, dataset).networks
+    task, run = one_step(config, matcher, dataset)
+    learned = {
+        name
+        for name, network in task.networks.items()
+        for old, new in zip(
+            before[name].parameters(), network.parameters(), strict=True
+        )
+        if not torch.equal(old, new)
+    }
+    assert learned == {"text", "judge_text", "reader", "judge_reader"}
+    # the training proper begins with all of them
+    following = replace(config, reading_only=False)
+    assert set(a_task(following, matcher, dataset).networks) == set(task.networks)
+    assert run.history[-1]["loss"] > 0
+
+
+def test_the_loss_of_reading_by_hand(
+    matcher: DAMSMMatcher, dataset: CaptionedDataset
+) -> None:
+    task = a_task(RECIPES["reading"], matcher, dataset)
+    batch = dataset.batch(range(5))
+    batch.attributes[2, 1] = -1  # does not apply: costs nothing
+    sentence = torch.randn(5, 6)
+    found = task._reading("text", sentence, batch)
+    logits = task.networks["reader"](torch.nn.functional.layer_norm(sentence, (6,)))
+    costs, first = [], 0
+    for column, size in zip(batch.attributes.T, task.label_sizes, strict=True):
+        for row, value in zip(logits[:, first : first + size], column, strict=True):
+            if value >= 0:
+                costs.append(-row.log_softmax(0)[value])
+        first += size
+    assert len(costs) == batch.attributes.numel() - 1
+    torch.testing.assert_close(found, torch.stack(costs).mean())
+    # who knows nothing pays log n for each label
+    torch.nn.init.zeros_(task.networks["reader"].weight)
+    torch.nn.init.zeros_(task.networks["reader"].bias)
+    ignorant = task._reading("text", sentence, dataset.batch(range(5))).item()
+    mean = sum(math.log(size) for size in task.label_sizes) / len(task.label_sizes)
+    assert ignorant == pytest.approx(mean, rel=1e-5)
 
 
 def test_wrong_pairs_never_say_the_same(

@@ -1,0 +1,132 @@
+"""What a run's discriminators tell apart, on real pictures.
+
+``python -m benchmarks.judges RUN --name NAME`` shows the discriminators real scenes of
+two different objects, with the right caption and with one that is wrong in one fact,
+and counts how often the right one gets the higher logit. A generator learns from these
+judges alone: what they do not see, it is never told. Writes
+``results/attngan-judges.json``, an entry for each name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmgen.data import load_dataset
+from mmgen.data.shapes import COLOURS, Demand, ObjectDemand, describe, facts
+from mmgen.data.shapes_demand import OPPOSITE, canonical
+from mmgen.metrics.interval import Proportion
+from mmgen.models.attngan import AttnGANTask, pictures_of_stages
+from mmgen.training import Run
+from mmgen.training.checkpoint import write_json
+from mmgen.training.manifest import environment
+
+RESULTS = Path(__file__).resolve().parent.parent / "results"
+KINDS = ("another colour", "colours exchanged", "shapes exchanged", "relation turned")
+
+
+def wrong(demand: Demand, kind: str, draw: int) -> Demand | None:
+    """The demand with one fact changed, None where it states none of that kind.
+
+    Args:
+        demand: of two different objects.
+        kind: of ``KINDS``.
+        draw: at least 0, picks one of several.
+    """
+    first, second = demand.objects
+    relation, ground = demand.relation, demand.background
+
+    def made(a: ObjectDemand, b: ObjectDemand) -> Demand | None:
+        changed = canonical([a, b], relation, ground)
+        return None if changed.id == demand.id else changed
+
+    if kind == "relation turned":
+        return (
+            None if relation is None else replace(demand, relation=OPPOSITE[relation])
+        )
+    if first.colour is None or second.colour is None:
+        return None
+    if kind == "another colour":
+        others = [c for c in COLOURS if c not in (first.colour, second.colour)]
+        return made(replace(first, colour=others[draw % len(others)]), second)
+    name = "colour" if kind == "colours exchanged" else "shape"
+    return made(
+        replace(first, **{name: getattr(second, name)}),
+        replace(second, **{name: getattr(first, name)}),
+    )
+
+
+@torch.no_grad()
+def measure(task: AttnGANTask, count: int) -> dict[str, Proportion]:
+    """How often the right caption wins, for every kind of wrong ones."""
+    dataset = load_dataset(
+        "shapes",
+        "validation",
+        task.config.sizes[-1],
+        "both",
+        objects=(2,),
+        kinds=("position", "binding"),
+        size=count,
+    )
+    batch = dataset.batch(range(count))
+    reals = pictures_of_stages(batch.images, task.config.sizes)
+    judges = task.networks["discriminator"].eval()
+    reader = "judge_text" if task.config.train_text else "matcher_text"
+
+    def scores(rows: Sequence[int], captions: Sequence[str]) -> Tensor:
+        tokens, lengths = task.vocabulary.encode(captions, task.max_tokens)
+        sentence = task.networks[reader](tokens, lengths)[1]
+        shown = [images[list(rows)] for images in reals]
+        return torch.stack([judged[0] for judged in judges(shown, sentence)]).sum(0)
+
+    found = {}
+    for kind in KINDS:
+        rows, captions = [], []
+        for row, (scene, right) in enumerate(
+            zip(batch.scenes, batch.captions, strict=True)
+        ):
+            changed = wrong(facts(scene), kind, row)
+            if changed is not None:
+                rows.append(row)
+                language = "en" if right.isascii() else "zh"
+                captions.append(describe(changed, language, row))
+        own = scores(rows, [batch.captions[row] for row in rows])
+        wins = int((own > scores(rows, captions)).sum())
+        found[kind] = Proportion(wins, len(rows))
+    return found
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("run", type=Path, help="folder of an AttnGAN run on Shapes")
+    parser.add_argument("--name", required=True, help="of its entry in the results")
+    parser.add_argument("--count", type=int, default=2000, help="scenes to judge")
+    parser.add_argument("--out", type=Path, default=RESULTS / "attngan-judges.json")
+    given = parser.parse_args()
+    run = Run.load(given.run)
+    shares = measure(run.task, given.count)
+    for kind, share in shares.items():
+        print(f"{kind:18} {share}")
+    known: dict[str, Any] = {}
+    if given.out.exists():
+        known = json.loads(given.out.read_text(encoding="utf-8"))["judges"]
+    known[given.name] = {
+        "steps": run.manifest["steps"],
+        "commits": run.manifest.get("commits", [run.manifest["commit"]]),
+        "kinds": {kind: share.to_json() for kind, share in shares.items()},
+    }
+    about = {"environment": environment(torch.device("cpu")), "scenes": given.count}
+    write_json(given.out, {**about, "judges": known})
+    print(given.out)
+
+
+if __name__ == "__main__":
+    main()
