@@ -162,7 +162,7 @@ class TestPackage:
             for field in ("data", "command", "device", "minutes", "licence"):
                 assert about[field] is not None, (name, field)
             assert about["command"].startswith("mmgen train ")
-            assert about["recipe"] == RECIPES[name].command
+            assert about["recipe"] == RECIPES[name].command(name)
             total += about["bytes"]
         assert total <= 60 * 10**6
 
@@ -176,6 +176,24 @@ class TestPackage:
             "assert 'torch' not in sys.modules"
         )
         subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+def test_a_recipe_of_two_trainings(tmp_path):
+    """The second begins with the weights of the first, and neither is made twice."""
+    name, out = "attngan-shapes64", tmp_path / "run"
+    words = [name, "--out", out, "--only", "train", "--scale", "smoke"]
+    command = [sys.executable, "-m", "mmgen.pretrained.recipes", *map(str, words)]
+    subprocess.run([*command, "--steps", "2"], check=True)
+    first, second = (
+        json.loads((folder / "manifest.json").read_text())
+        for folder in (tmp_path / "run-first", out)
+    )
+    assert first["steps"] == second["steps"] == 2
+    assert first["started_from"] is None
+    assert second["started_from"]["step"] == 2
+    assert "--reading-only" in first["commands"][0]
+    assert "--reading-only" not in second["commands"][-1]
 
 
 @pytest.mark.slow

@@ -45,13 +45,22 @@ class Recipe:
 
     train: str
     evaluate: tuple[tuple[str, ...], ...]
-    first: str = ""  # a training before, with its --out, that this one begins with
+    first: str = ""  # another training before, whose weights this one begins with
 
-    @property
-    def command(self) -> str:
+    def command(self, name: str) -> str:
         """What a reader with a GPU types; the card says what was typed for it."""
-        stages = [self.first, self.train] if self.first else [self.train]
-        return " && ".join(f"mmgen train {words}" for words in stages)
+        if not self.first:
+            return f"mmgen train {self.train}"
+        before = _first(Path("runs") / name).as_posix()
+        return (
+            f"mmgen train {self.first} --out {before} && "
+            f"mmgen train {self.train} --start-from {before}"
+        )
+
+
+def _first(out: Path) -> Path:
+    """Folder of the first of two trainings, beside that of the second."""
+    return out.with_name(f"{out.name}-first")
 
 
 RECIPES: dict[str, Recipe] = {
@@ -78,10 +87,9 @@ RECIPES: dict[str, Recipe] = {
     # Eyes, hands and words of the model before it, so that writing is what is left.
     "mvae-shapes64": Recipe(
         "mvae --data shapes --scale full --joint-prior 320 --batch-size 128 "
-        "--steps 4000 --learning-rate 4e-3 --start-from runs/mvae-shapes64-bound",
+        "--steps 4000 --learning-rate 4e-3",
         tuple((*words, "--count", "1000") for words in _ONE_OBJECT),
-        first="mvae --data shapes --scale full --start-from runs/cvae-shapes64 "
-        "--out runs/mvae-shapes64-bound",
+        first="mvae --data shapes --scale full --start-from runs/cvae-shapes64",
     ),
     "mvae-emoji64": Recipe(
         "mvae --data emoji --data-subset roles --data-split-by combination "
@@ -93,18 +101,31 @@ RECIPES: dict[str, Recipe] = {
             for language in ("en", "zh")
         ),
     ),
-    "attngan-shapes64": Recipe("attngan --data shapes --scale full", _SHAPES),
+    # Its text encoders learn to read before there is anything to draw.
+    "attngan-shapes64": Recipe(
+        "attngan --data shapes --scale full",
+        _SHAPES,
+        first="attngan --data shapes --scale full --reading-weight 1 --reading-only "
+        "--learning-rate 2e-3 --precision 32-true --batch-size 128 --steps 5000",
+    ),
     "attngan-emoji64": Recipe("attngan --data emoji --scale full", _EMOJI),
 }
 
 
 def train(name: str, out: Path, extra: list[str]) -> None:
-    """Run a recipe's command, or go on with the run in ``out``."""
+    """Run a recipe's command, or go on with the run in ``out``.
+
+    Args:
+        name: of ``RECIPES``.
+        out: folder of the run.
+        extra: more options for ``mmgen train``, of both trainings where there are two.
+    """
     recipe = RECIPES[name]
+    words = shlex.split(recipe.train)
     if recipe.first and not (out / "config.json").exists():
-        words = shlex.split(recipe.first)
-        _go_on(words[:-2], Path(words[-1]), extra)
-    _go_on(shlex.split(recipe.train), out, extra)
+        _go_on(shlex.split(recipe.first), _first(out), extra)
+        words += ["--start-from", str(_first(out))]
+    _go_on(words, out, extra)
 
 
 def _go_on(words: list[str], out: Path, extra: list[str]) -> None:
@@ -128,7 +149,7 @@ def publish(name: str, out: Path, weights: Path) -> None:
         "command": " && ".join(
             shlex.join(["mmgen", *words[1:]]) for words in manifest["commands"]
         ),
-        "recipe": RECIPES[name].command,
+        "recipe": RECIPES[name].command(name),
         "data": about["dataset"],
         "task": about["task"],
         "task_config": about["task_config"],
