@@ -33,7 +33,7 @@ from mmgen.models.attngan import (
     mismatch_weights,
     pictures_of_stages,
 )
-from mmgen.models.cgan import Choices
+from mmgen.models.cgan import TAUGHT, Choices
 from mmgen.models.damsm import DAMSMConfig, DAMSMMatcher, DAMSMTask, damsm_losses
 from mmgen.training import Run, TrainingConfig, fit
 from mmgen.training.step import stream_seed
@@ -625,6 +625,30 @@ def test_a_first_training_teaches_the_text_encoders_alone(
     following = replace(config, reading_only=False)
     assert set(a_task(following, matcher, dataset).networks) == set(task.networks)
     assert run.history[-1]["loss"] > 0
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_labels_of_pairs_come_with_those_that_captions_allow(
+    accumulate: int, matcher: DAMSMMatcher
+) -> None:
+    pairs = load_dataset(
+        "shapes", "train", 16, objects=(2,), attributes=TAUGHT, size=16
+    )
+    task = a_task(RECIPES["small"], matcher, pairs)
+    task.equally_right = pairs.equally_right  # what build() hands over
+    step = SimpleNamespace(gather=lambda x: x, rand=torch.rand)
+    labels = task._choices(pairs.batch(range(8)), torch.randn(8, 6), step)[1]
+    assert labels.allowed == 3 and len(labels.ids) == 5 * 8
+    own, others = labels.ids[:8], labels.ids[16:].view(3, 8)
+    told = torch.tensor(
+        ["relation" in s.mentions for s in pairs.batch(range(8)).scenes]
+    )
+    assert told.any() and (others[:, told] == own[told]).all()
+    # exchanging two alike changes nothing, another relation always does
+    assert not told.all() and (others[1:, ~told] != own[~told]).all()
+    settings = {"steps": 2, "batch_size": 8, "log_every": 1, "progress": "none"}
+    run = fit(task, pairs, TrainingConfig(**settings, accumulate=accumulate))
+    assert all(math.isfinite(v) for row in run.history for v in row.values())
 
 
 def test_the_loss_of_reading_by_hand(
