@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.judges RUN --name NAME`` shows the discriminators real scenes of
 two different objects, with the right caption and with one that is wrong in one fact,
-and counts how often the right one gets the higher logit. A generator learns from these
-judges alone: what they do not see, it is never told. Writes
+and counts how often the right one gets the higher logit. What neither these judges nor
+the matching model can tell, a generator is never told. Writes
 ``results/attngan-judges.json``, an entry for each name.
 """
 
@@ -20,8 +20,16 @@ import torch
 from torch import Tensor
 
 from mmgen.data import load_dataset
-from mmgen.data.shapes import COLOURS, Demand, ObjectDemand, describe, facts
+from mmgen.data.shapes import (
+    COLOURS,
+    Demand,
+    ObjectDemand,
+    describe,
+    facts,
+    language_of,
+)
 from mmgen.data.shapes_demand import OPPOSITE, canonical
+from mmgen.data.shapes_nearly import exchanged
 from mmgen.metrics.interval import Proportion
 from mmgen.models.attngan import AttnGANTask, pictures_of_stages
 from mmgen.training import Run
@@ -43,8 +51,8 @@ def wrong(demand: Demand, kind: str, draw: int) -> Demand | None:
     first, second = demand.objects
     relation, ground = demand.relation, demand.background
 
-    def made(a: ObjectDemand, b: ObjectDemand) -> Demand | None:
-        changed = canonical([a, b], relation, ground)
+    def made(groups: list[ObjectDemand]) -> Demand | None:
+        changed = canonical(groups, relation, ground)
         return None if changed.id == demand.id else changed
 
     if kind == "relation turned":
@@ -55,12 +63,9 @@ def wrong(demand: Demand, kind: str, draw: int) -> Demand | None:
         return None
     if kind == "another colour":
         others = [c for c in COLOURS if c not in (first.colour, second.colour)]
-        return made(replace(first, colour=others[draw % len(others)]), second)
+        return made([replace(first, colour=others[draw % len(others)]), second])
     name = "colour" if kind == "colours exchanged" else "shape"
-    return made(
-        replace(first, **{name: getattr(second, name)}),
-        replace(second, **{name: getattr(first, name)}),
-    )
+    return made(exchanged(first, second, name))
 
 
 @torch.no_grad()
@@ -95,8 +100,7 @@ def measure(task: AttnGANTask, count: int) -> dict[str, Proportion]:
             changed = wrong(facts(scene), kind, row)
             if changed is not None:
                 rows.append(row)
-                language = "en" if right.isascii() else "zh"
-                captions.append(describe(changed, language, row))
+                captions.append(describe(changed, language_of(right), row))
         own = scores(rows, [batch.captions[row] for row in rows])
         wins = int((own > scores(rows, captions)).sum())
         found[kind] = Proportion(wins, len(rows))

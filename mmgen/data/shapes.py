@@ -68,6 +68,7 @@ __all__ = [
     "describe",
     "facts",
     "judge",
+    "language_of",
     "palettes",
     "parse",
     "read",
@@ -141,7 +142,8 @@ class ShapesDataset(CaptionedDataset):
     captions demand the same, and the columns of ``Batch.attributes`` say what is shown:
     shape, colour, size and position of the first object, the background, the count, the
     relation of two objects, and other_shape, other_colour and other_size of the second.
-    Of two objects the first is the one on the left, or above; of more, any.
+    Of two objects the first is the one on the left where they lie more side by side,
+    else the one above; of more, any.
 
     Args:
         split: "train", "validation", "test", or "compositional": scenes with a colour x
@@ -283,7 +285,7 @@ class ShapesDataset(CaptionedDataset):
             )
         ]
         captions = [
-            describe(demand, _language(right), int(words * 2**31))
+            describe(demand, language_of(right), int(words * 2**31))
             for demand, right, (_, _, words) in zip(
                 wrong, batch.captions, chances, strict=True
             )
@@ -327,7 +329,8 @@ class ShapesDataset(CaptionedDataset):
         return torch.where(free[:, None], torch.stack(rows), own)
 
 
-def _language(caption: str) -> str:
+def language_of(caption: str) -> str:
+    """Language of a caption of Shapes, "en" or "zh"."""
     return "en" if caption.isascii() else "zh"
 
 

@@ -82,10 +82,9 @@ def _kinds(demand: Demand, groups: _Groups) -> list[_Options]:
             for count in range(1, group.count + free + 1):
                 yield made([*groups[:i], replace(group, count=count), *groups[i + 1 :]])
 
-    def exchanged(name: str) -> Iterator[Demand]:
+    def swapped(name: str) -> Iterator[Demand]:
         a, b = groups
-        swapped = [_with(a, name, getattr(b, name)), _with(b, name, getattr(a, name))]
-        yield made(swapped)
+        yield made(exchanged(a, b, name))
 
     def relations() -> Iterator[Demand]:
         for relation in RELATIONS:
@@ -106,13 +105,18 @@ def _kinds(demand: Demand, groups: _Groups) -> list[_Options]:
         kinds.append(numbers)
     if len(groups) == 2:
         kinds += [
-            partial(exchanged, name)
+            partial(swapped, name)
             for name in ("shape", "colour")
             if getattr(groups[0], name) != getattr(groups[1], name)
         ]
     if demand.background is not None:
         kinds.append(backgrounds)
     return kinds
+
+
+def exchanged(a: ObjectDemand, b: ObjectDemand, name: str) -> _Groups:
+    """Two groups, each with the other's value of an attribute."""
+    return [_with(a, name, getattr(b, name)), _with(b, name, getattr(a, name))]
 
 
 def _with(group: ObjectDemand, name: str, value: Any) -> ObjectDemand:

@@ -553,7 +553,7 @@ def label_choices(
     right: Tensor | None = None,
     allowed: Tensor | None = None,
 ) -> Choices:
-    """Labels of the whole batch, followed by as many near misses.
+    """Labels of the whole batch, as many near misses, then what captions allow.
 
     Args:
         attributes: (B, A), -1 where one does not apply.

@@ -444,27 +444,19 @@ def matcher(dataset: CaptionedDataset) -> DAMSMMatcher:
     return DAMSMMatcher(config, dataset.vocabulary, dataset.max_tokens)
 
 
+SMALL = AttnGANConfig.small(
+    sizes=(8, 16),
+    generator_channels=4,
+    residual_blocks=1,
+    noise_dim=5,
+    condition_dim=3,
+    feature_dim=6,
+    discriminator_channels=2,
+)
 RECIPES = {
     "original": TINY,
-    "small": AttnGANConfig.small(
-        sizes=(8, 16),
-        generator_channels=4,
-        residual_blocks=1,
-        noise_dim=5,
-        condition_dim=3,
-        feature_dim=6,
-        discriminator_channels=2,
-    ),
-    "reading": AttnGANConfig.small(
-        sizes=(8, 16),
-        generator_channels=4,
-        residual_blocks=1,
-        noise_dim=5,
-        condition_dim=3,
-        feature_dim=6,
-        discriminator_channels=2,
-        reading_weight=0.5,
-    ),
+    "small": SMALL,
+    "reading": replace(SMALL, reading_weight=0.5),
     "everything": replace(
         TINY, augment=True, r1_weight=1.0, judge_norm="none", train_text=True
     ),
