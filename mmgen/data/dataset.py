@@ -122,6 +122,18 @@ class CaptionedDataset(ABC):
         """
         return None
 
+    def told(self, batch: Batch) -> Tensor | None:
+        """Which attributes the captions tell.
+
+        Args:
+            batch: of this data set.
+
+        Returns:
+            (B, A) bool, as ``batch.attributes``; what a caption leaves open, and what
+            does not apply, is False. None where the data set cannot say.
+        """
+        return None
+
     def equally_right(self, batch: Batch) -> Tensor | None:
         """Other attributes that pictures of the same captions might have.
 

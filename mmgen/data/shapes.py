@@ -295,6 +295,20 @@ class ShapesDataset(CaptionedDataset):
         ids = torch.tensor([demand.id for demand in wrong], device=device)
         return tokens.to(device), lengths.to(device), ids
 
+    def told(self, batch: Batch) -> Tensor | None:
+        """Which attributes the captions tell; shapes and the count always."""
+        if batch.attributes is None or batch.scenes is None:
+            return None
+        mentions = SceneTable.of(batch.scenes).mentions
+        said = [
+            mentions >> MENTIONS.index(fact) & 1 == 1
+            if (fact := name.removeprefix("other_")) in MENTIONS
+            else np.full(len(mentions), True)
+            for name in self.attributes
+        ]
+        told = torch.from_numpy(np.stack(said, axis=1)).to(batch.attributes.device)
+        return told & (batch.attributes >= 0)
+
     def equally_right(self, batch: Batch) -> Tensor | None:
         """Attributes of a pair with its objects exchanged, another relation, or both.
 

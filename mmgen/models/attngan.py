@@ -43,8 +43,11 @@ from mmgen.models.cgan import (
     Choices,
     EquallyRight,
     NearlyRight,
+    Told,
     choices_loss,
     label_choices,
+    value_rows,
+    values_loss,
     with_nearly_right,
 )
 from mmgen.models.damsm import DAMSMMatcher, damsm_losses
@@ -84,6 +87,7 @@ class AttnGANConfig:
     mismatch_focus: float = 0.0  # all: how much the pairs that still pass count more
     matching_weight: float = 0.0  # all: of picking the caption among the batch's
     labels: bool = False  # all: among near misses too, of captions and of labels
+    every_value: bool = False  # labels: among all values of each, not one near miss
     reading_weight: float = 0.0  # train_text: of telling the labels from the caption
     reading_only: bool = False  # a first training, of the text encoders, by that alone
     damsm_weight: float = 5.0  # lambda, of the matching loss of the last stage
@@ -136,6 +140,11 @@ class AttnGANConfig:
             raise ValueError(
                 "reading_only=True trains by what reading_weight weights; got "
                 "reading_weight=0. Give it a weight, e.g. 1.0."
+            )
+        if self.every_value and not self.labels:
+            raise ValueError(
+                "every_value=True compares pictures with all values of their labels; "
+                "got labels=False. Set labels=True as well."
             )
         if self.labels and not self.matching_weight:
             raise ValueError(
@@ -434,6 +443,87 @@ class Generator(nn.Module):
             if weights is not None:
                 attention.append(weights)
         return GeneratorOutput(images, attention, mu, logvar)
+
+    def widen(self, narrow: Mapping[str, Tensor]) -> None:
+        """Begin with a narrower generator's weights, and draw its very pictures.
+
+        Its channels become the first ones here; what they compute does not hear the
+        others, until the first step of training. These begin as in a new network, so
+        that no two of them are alike. (The idea of Net2Net, Chen et al. 2016, which
+        doubles channels and halves weights; two equal channels need noise to part.)
+
+        Args:
+            narrow: state of a generator of this configuration but for
+                ``generator_channels``.
+
+        Raises:
+            ValueError: a state that differs in more, or is wider than this one.
+        """
+        state = self.state_dict()
+        if set(narrow) != set(state):
+            raise ValueError(
+                "narrow must be a generator of this configuration but for "
+                f"generator_channels; {sorted(set(narrow) ^ set(state))[:3]} are in "
+                "one of the two only."
+            )
+        with torch.no_grad():
+            for name, wide in state.items():
+                few = narrow[name]
+                if not _is_narrower(name, few.shape, wide.shape):
+                    raise ValueError(
+                        "narrow must differ from this generator in having fewer "
+                        f"channels; {name} has shape {tuple(few.shape)} there and "
+                        f"{tuple(wide.shape)} here."
+                    )
+                _put_first(few, wide, *_parts(name))
+                if name.endswith("attend.project.weight"):
+                    wide[len(few) :] = 0  # or new channels would change every score
+
+
+def _parts(name: str) -> tuple[int, int]:
+    """Of how many equal parts a weight's outputs and inputs consist, by its name.
+
+    A gated unit has values and gates, a modulation scales and shifts of both, and a
+    refinement works on features beside their context.
+    """
+    beside = name.startswith("refinements.") and name.endswith(
+        (".widen.weight", ".enlarge.conv.weight")
+    )
+    if name.startswith(("augmentation.", "heads.")) or ".project." in name:
+        outputs = 1
+    else:
+        outputs = 4 if ".modulate." in name else 2
+    return outputs, 2 if beside else 1
+
+
+def _is_narrower(name: str, few: torch.Size, wide: torch.Size) -> bool:
+    """Whether shapes of the weight differ, if at all, in fewer channels of features."""
+    if name.startswith("augmentation."):
+        return few == wide
+    channels = (
+        2 if len(wide) == 4 else 1
+    )  # convolutions hear features, the rest z, c, e
+    return (
+        len(few) == len(wide)
+        and all(a <= b for a, b in zip(few, wide, strict=True))
+        and few[channels:] == wide[channels:]
+    )
+
+
+def _put_first(few: Tensor, wide: Tensor, outputs: int, inputs: int) -> None:
+    """Copy ``few`` to the beginnings of the parts of ``wide``, deaf to the rest."""
+    if few.ndim == 0:
+        wide.copy_(few)
+        return
+    count = few.shape[0] // outputs
+    to = wide.unflatten(0, (outputs, -1))[:, :count]
+    of = few.unflatten(0, (outputs, -1))
+    if few.ndim > 1:
+        heard = few.shape[1] // inputs
+        to, of = to.unflatten(2, (inputs, -1)), of.unflatten(2, (inputs, -1))
+        to.zero_()
+        to = to[:, :, :, :heard]
+    to.copy_(of)
 
 
 def _initialise(module: nn.Module) -> None:
@@ -751,6 +841,7 @@ class AttnGANTask:
         label_sizes: Sequence[int] = (),
         nearly_right: NearlyRight = lambda batch, chances: None,
         equally_right: EquallyRight = lambda batch: None,
+        told: Told = lambda batch: None,
     ) -> None:
         if matcher.text_encoder.feature_dim != config.feature_dim:
             raise ValueError(
@@ -775,6 +866,7 @@ class AttnGANTask:
             self.networks["judge_text"] = _copy_of(matcher.text_encoder)
         self.label_sizes = tuple(label_sizes)
         self.nearly_right, self.equally_right = nearly_right, equally_right
+        self.told = told
         if config.labels:
             self.networks["labels"] = AttributeEncoder(
                 self.label_sizes, config.feature_dim
@@ -826,6 +918,7 @@ class AttnGANTask:
             sizes,
             dataset.nearly_right,
             dataset.equally_right,
+            dataset.told,
         )
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -906,7 +999,7 @@ class AttnGANTask:
         choices = self._choices(batch, mismatched, step)
         if self._drawn is not None:  # the generator's phase shows the same ones
             self._drawn = drawn._replace(choices=[group.detach() for group in choices])
-        asked = torch.cat([group.conditions for group in choices] or [mismatched])
+        asked = self._asked(choices) if choices else mismatched
         reals = pictures_of_stages(batch.images, self.config.sizes)
         fakes = [images.detach() for images in drawn.output.images]
         shown = self._augmented(reals, step), self._augmented(fakes, step)
@@ -919,7 +1012,7 @@ class AttnGANTask:
         else:
             real = judge(shown[0], sentence, asked)
             fake = judge(shown[1], sentence)
-        matching = self._matching([wrong for _, _, wrong in real], choices, step)
+        matching = self._matching([wrong for _, _, wrong in real], choices, batch, step)
         if choices:
             real = [(c, u, w[:, : len(mismatched)]) for c, u, w in real]
         weights = [
@@ -955,7 +1048,7 @@ class AttnGANTask:
             choices = drawn.choices
             if choices is None:
                 choices = self._choices(batch, step.gather(sentence), step)
-        asked = torch.cat([group.conditions for group in choices]) if choices else None
+            asked = self._asked(choices) if choices else None
         judged = self.networks["discriminator"](
             self._augmented(output.images, step), sentence, asked
         )
@@ -968,7 +1061,7 @@ class AttnGANTask:
         }
         if choices:
             matching = self._matching(
-                [wrong for _, _, wrong in judged], choices, step, generated=True
+                [wrong for _, _, wrong in judged], choices, batch, step, generated=True
             )
             scalars["loss"] = scalars["loss"] + self.config.matching_weight * matching
             scalars["matching"] = matching
@@ -1038,8 +1131,9 @@ class AttnGANTask:
         """What a picture has to be told from, and numbers of what is asked for.
 
         Captions (N, D) of the whole batch first, followed, where the data set can write
-        them, by as many that are wrong in one fact; then, where there are labels, those
-        of the whole batch and as many near misses, (2N, D). Nothing without matching.
+        them, by as many that are wrong in one fact; then, where there are labels and
+        not all their values are compared, those of the whole batch, as many near misses
+        and what the captions allow besides. Nothing without matching.
         """
         if not self.config.matching_weight:
             return []
@@ -1048,10 +1142,13 @@ class AttnGANTask:
             return [asked]
         assert batch.attributes is not None  # build() has made sure
         labels = self.networks["labels"]
+        with_near = with_nearly_right(
+            asked, batch, self.nearly_right, self._read_judging, step
+        )
+        if self.config.every_value:
+            return [with_near]
         return [
-            with_nearly_right(
-                asked, batch, self.nearly_right, self._read_judging, step
-            ),
+            with_near,
             label_choices(
                 batch.attributes,
                 self.label_sizes,
@@ -1061,19 +1158,52 @@ class AttnGANTask:
             ),
         ]
 
+    def _asked(self, choices: list[Choices]) -> Tensor:
+        """Conditions of all choices, then, if so configured, of every label's values.
+
+        The latter have no need of other processes: they are the same for all.
+        """
+        conditions = [group.conditions for group in choices]
+        if self.config.every_value:
+            rows = value_rows(self.label_sizes, conditions[0].device)
+            conditions.append(self.networks["labels"](rows))
+        return torch.cat(conditions)
+
     def _matching(
         self,
         logits: list[Tensor],
         choices: list[Choices],
+        batch: Batch,
         step: Any,
         generated: bool = False,
     ) -> Tensor:
-        """How surely the pictures of all stages pick among the choices, a scalar."""
+        """How surely the pictures of all stages pick among the choices, a scalar.
+
+        Args:
+            logits: with what ``_asked`` returned, (B, N) a stage.
+            choices: of ``_choices``; what follows them are values of labels.
+            batch: this process's.
+            step: the loop's step: ``gather``.
+            generated: whether the pictures were drawn from the batch's captions. They
+                answer for what these tell; where they lie in which order is free.
+        """
         if not choices:
             return torch.zeros((), device=logits[0].device)
         counts = [len(group.ids) for group in choices]
-        stages = [stage.split(counts, dim=1) for stage in logits]
+        compared = sum(counts)
+        stages = [stage[:, :compared].split(counts, dim=1) for stage in logits]
         losses = [choices_loss(s, choices, step, generated) for s in stages]
+        if self.config.every_value:
+            assert batch.attributes is not None  # build() has made sure
+            right, told = batch.attributes[None], None
+            if generated:
+                told, allowed = self.told(batch), self.equally_right(batch)
+                if allowed is not None:
+                    right = torch.cat([right, allowed])
+            losses += [
+                values_loss(stage[:, compared:], right, self.label_sizes, told)
+                for stage in logits
+            ]
         return torch.stack(losses).sum()
 
     def _match(self, images: Tensor, batch: Batch, drawn: _Drawn, step: Any) -> Tensor:
@@ -1143,7 +1273,7 @@ class AttnGANTask:
         if scale == "full":
             if dataset_name == "shapes":
                 data["attributes"] = TAUGHT
-                config = replace(config, reading_weight=1.0)
+                config = replace(config, reading_weight=1.0, every_value=True)
             training |= {
                 "steps": 30_000,
                 "batch_size": 64,

@@ -493,6 +493,10 @@ NearlyRight = Callable[
 EquallyRight = Callable[["Batch"], Tensor | None]
 
 
+# batch -> (B, A) bool, which attributes its captions tell, or None
+Told = Callable[["Batch"], Tensor | None]
+
+
 class Choices(NamedTuple):
     """Conditions that pictures are compared with, and a number for what each says."""
 
@@ -572,6 +576,60 @@ def label_choices(
     conditions = torch.cat([step.gather(c) for c in (right, *map(encode, others))])
     ids = [step.gather(label_ids(row, sizes)) for row in (attributes, *others)]
     return Choices(conditions, torch.cat(ids), len(others) - 1)
+
+
+def value_rows(sizes: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+    """Attributes that name one value each, "does not apply" (-1) first of every column.
+
+    Args:
+        sizes: number of values of each of the A attributes.
+        device: where to.
+
+    Returns:
+        (sum of ``sizes`` + A, A) int64. Columns that a row does not name are -1.
+    """
+    rows = [
+        [value if other == column else -1 for other in range(len(sizes))]
+        for column, size in enumerate(sizes)
+        for value in range(-1, size)
+    ]
+    return torch.tensor(rows, device=device)
+
+
+def values_loss(
+    logits: Tensor, right: Tensor, sizes: Sequence[int], told: Tensor | None = None
+) -> Tensor:
+    r"""How surely pictures pick their attributes among all that there are.
+
+    .. math::
+        -\frac{1}{B} \sum_i \log \frac{e^{s(x_i, a_i)}}{\sum_{a'} e^{s(x_i, a')}}
+        = -\frac{1}{B} \sum_i \sum_k
+        \log \frac{e^{s_k(x_i, a_{ik})}}{\sum_v e^{s_k(x_i, v)}}
+
+    The sum on the left goes over every combination of values. A condition that is a sum
+    of one vector for each attribute has a score that is a sum as well, and so the sum
+    over combinations is a product of short sums: exact, and no near miss is drawn.
+
+    Args:
+        logits: of pictures with the conditions of ``value_rows``, (B, R). All scores of
+            an attribute may be off by the same number.
+        right: attributes that each picture may show, (N, B, A) int64, -1 where one does
+            not apply; of N the surest counts.
+        sizes: number of values of each of the A attributes.
+        told: (B, A) bool, False where an attribute shall not count; all do by default.
+
+    Returns:
+        A scalar in nats, at least 0.
+    """
+    parts = logits.float().split([size + 1 for size in sizes], dim=1)
+    costs = [
+        -part.log_softmax(dim=1).gather(1, column.T + 1).T  # (N, B)
+        for part, column in zip(parts, right.unbind(dim=2), strict=True)
+    ]
+    together = torch.stack(costs, dim=2)
+    if told is not None:
+        together = together * told
+    return together.sum(dim=2).amin(dim=0).mean()
 
 
 def choices_loss(

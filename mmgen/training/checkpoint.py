@@ -205,7 +205,8 @@ def begin_with(networks: dict[str, nn.Module], tensors: dict[str, Tensor]) -> li
     """Copy those tensors, named as by ``flatten``, that networks have in their shape.
 
     Where one network is to begin with the weights of one other, it does not matter what
-    the two are called: parts that they share fit.
+    the two are called: parts that they share fit. A network with a method ``widen``
+    begins with a narrower one of its kind by that.
 
     Returns:
         Names of the networks' tensors that stay as they were.
@@ -227,9 +228,25 @@ def begin_with(networks: dict[str, nn.Module], tensors: dict[str, Tensor]) -> li
             f"start_from holds none of these networks' weights: it has "
             f"{sorted(tensors)[:3]}, they have {sorted(wanted)[:3]}."
         )
+    for here, network in networks.items():
+        own = {name for name in wanted if name.startswith(f"{here}.")}
+        widen: Any = getattr(network, "widen", None)
+        if widen is None or own <= fitting:
+            continue
+        narrow = {
+            name.removeprefix(f"{here}."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(f"{here}.")
+        }
+        try:
+            widen(narrow)
+        except ValueError:
+            continue  # it differs in more: what fits is taken
+        fitting |= own
     with torch.no_grad():
         for name in fitting:
-            wanted[name].copy_(tensors[name])
+            if tensors[name].shape == wanted[name].shape:
+                wanted[name].copy_(tensors[name])
     return sorted(set(wanted) - fitting)
 
 

@@ -663,6 +663,43 @@ def test_labels_that_a_caption_allows_as_well():
     assert alone.equally_right(alone.batch(range(8))) is None
 
 
+def test_labels_that_a_caption_tells():
+    """Another value of a label changes what is demanded exactly if it is told."""
+    names = ("shape", "colour", "size", "position", "background")
+    dataset = load_dataset("shapes", "test", 16, attributes=names, size=300)
+    batch = dataset.batch(range(300))
+    told = dataset.told(batch)
+    assert told.shape == (300, 5) and told.dtype == torch.bool
+    for scene, row in zip(batch.scenes, told.tolist(), strict=True):
+        first = in_reading_order(scene.objects)[0]
+        others = tuple(thing for thing in scene.objects if thing is not first)
+        values = dict(zip(names, row, strict=True))
+        for name, known in (("shape", SHAPES), ("colour", COLOURS), ("size", SIZES)):
+            other = known[(known.index(getattr(first, name)) + 1) % len(known)]
+            changed = replace(scene, objects=(replace(first, **{name: other}), *others))
+            assert (facts(changed) != facts(scene)) == values[name]
+        ground = BACKGROUNDS[BACKGROUNDS.index(scene.background) - 1]
+        changed = replace(scene, background=ground)
+        assert (facts(changed) != facts(scene)) == values["background"]
+        assert values["position"] == (facts(scene).objects[0].position is not None)
+    assert told.any(dim=0).all() and not told[:, 1:].all(dim=0).any()
+
+
+def test_labels_of_the_other_object_are_told_of_pairs():
+    names = ("count", "relation", *(f"other_{name}" for name in PAIRED))
+    dataset = load_dataset(
+        "shapes", "test", 16, objects=(1, 2), attributes=names, size=200
+    )
+    batch = dataset.batch(range(200))
+    for scene, row in zip(batch.scenes, dataset.told(batch).tolist(), strict=True):
+        pair = len(scene.objects) == 2
+        said = {*scene.mentions, "shape", "count"}
+        assert row == [
+            True,
+            *(pair and fact in said for fact in ("relation", *PAIRED)),
+        ]
+
+
 def test_both_mixes_languages_and_epochs_paraphrase():
     dataset = load_dataset("shapes", "train", 16, "both", size=200)
     first, second = (dataset.batch(range(200), epoch) for epoch in (0, 1))

@@ -33,7 +33,7 @@ from mmgen.models.attngan import (
     mismatch_weights,
     pictures_of_stages,
 )
-from mmgen.models.cgan import TAUGHT, Choices
+from mmgen.models.cgan import TAUGHT, Choices, choices_loss, values_loss
 from mmgen.models.damsm import DAMSMConfig, DAMSMMatcher, DAMSMTask, damsm_losses
 from mmgen.training import Run, TrainingConfig, fit
 from mmgen.training.step import stream_seed
@@ -311,6 +311,8 @@ def test_unknown_choices_are_named() -> None:
         replace(RECIPES["reading"], train_text=False)
     with pytest.raises(ValueError, match=r"reading_only=True.*reading_weight=0"):
         replace(RECIPES["reading"], reading_weight=0.0, reading_only=True)
+    with pytest.raises(ValueError, match=r"every_value=True.*got labels=False"):
+        replace(RECIPES["small"], labels=False, every_value=True)
     with pytest.raises(ValueError, match=r"labels=True adds.*matching_weight=0"):
         replace(RECIPES["matching"], matching_weight=0.0)
     with pytest.raises(ValueError, match=r"mismatch must be one of.*got 'none'"):
@@ -457,6 +459,7 @@ RECIPES = {
     "original": TINY,
     "small": SMALL,
     "reading": replace(SMALL, reading_weight=0.5),
+    "values": replace(SMALL, every_value=True),
     "everything": replace(
         TINY, augment=True, r1_weight=1.0, judge_norm="none", train_text=True
     ),
@@ -523,6 +526,84 @@ def test_a_step_changes_what_is_trained_and_nothing_else(
             assert still <= {"joint.bias"}, (name, still)
     row = run.history[-1]
     assert {"discriminator/loss", "generator/damsm", "generator/kl"} <= set(row)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"modulate": True, "residual_blocks": 2, "sizes": (8, 16, 32)},
+        {"attention": False},
+        {"taper": True, "legacy_mask": True},
+    ],
+)
+def test_a_widened_generator_draws_the_same_and_learns_with_all_its_channels(
+    changes: dict,
+) -> None:
+    torch.manual_seed(0)
+    config = replace(TINY, **changes)
+    asked = captions(4, 5, config)
+    narrow = Generator(config)
+    for _ in range(3):  # so that running statistics are not those of a new network
+        narrow(*asked)
+    wide = Generator(replace(config, generator_channels=7))
+    wide.widen(narrow.state_dict())
+    for training in (True, False):
+        one, other = narrow.train(training)(*asked), wide.train(training)(*asked)
+        for before, after in zip(
+            one.images + one.attention, other.images + other.attention, strict=True
+        ):
+            torch.testing.assert_close(before, after, rtol=0, atol=1e-5)
+    wide.train()
+    optimizer = torch.optim.SGD(wide.parameters(), lr=0.1)
+    for _ in range(2):  # the first step opens the ways to the new channels
+        start = {name: p.detach().clone() for name, p in wide.named_parameters()}
+        optimizer.zero_grad()
+        wide(*asked).images[-1].square().mean().backward()
+        optimizer.step()
+    last = f"heads.{len(config.sizes) - 1}."
+    for name, parameter in wide.named_parameters():
+        if not name.startswith("heads.") or name.startswith(last):
+            moved = (parameter != start[name]).flatten(1 if parameter.ndim > 1 else 0)
+            assert moved.any(dim=-1).all(), name
+
+
+def test_a_generator_widens_what_is_narrower_and_nothing_else() -> None:
+    wide = Generator(replace(TINY, generator_channels=7))
+    before = copy.deepcopy(wide.state_dict())
+    for changes, named in (
+        ({"generator_channels": 8}, "fewer channels"),
+        ({"noise_dim": 4}, "fewer channels"),
+        ({"condition_dim": 2}, "fewer channels"),
+        ({"residual_blocks": 2}, "in one of the two only"),
+        ({"sizes": (8,)}, "in one of the two only"),
+    ):
+        other = Generator(replace(TINY, **changes))
+        with pytest.raises(ValueError, match=named):
+            wide.widen(other.state_dict())
+    wide.widen(before)  # of equal width: a copy
+    for name, value in wide.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_run_may_begin_with_a_narrower_generator(
+    matcher: DAMSMMatcher, dataset: CaptionedDataset, tmp_path: Path
+) -> None:
+    config = replace(RECIPES["small"], generator_channels=3)
+    _, first = one_step(config, matcher, dataset, out=tmp_path / "narrow")
+    wide = replace(config, generator_channels=5, learning_rate=0.0)
+    start = {"start_from": tmp_path / "narrow", "ema_decay": 0.0}
+    _, run = one_step(wide, matcher, dataset, out=tmp_path / "wide", **start)
+    assert run.manifest["started_from"]["fresh"] == []
+    asked = captions(4, 5, config)
+    # the step has moved running means: statistics of this batch are used
+    drawn = [r.task.networks["generator"].train()(*asked) for r in (first, run)]
+    torch.testing.assert_close(*(output.images for output in drawn), rtol=0, atol=1e-5)
+    other = replace(wide, noise_dim=4)  # not the same generator at all
+    _, run = one_step(other, matcher, dataset, out=tmp_path / "other", **start)
+    fresh = run.manifest["started_from"]["fresh"]
+    assert "generator.first.linear.weight" in fresh
+    assert not any(name.startswith("discriminator.") for name in fresh)
 
 
 def test_one_step_is_the_originals(
@@ -643,6 +724,42 @@ def test_labels_of_pairs_come_with_those_that_captions_allow(
     assert all(math.isfinite(v) for row in run.history for v in row.values())
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_all_values_of_labels_are_compared_as_by_hand(
+    accumulate: int, matcher: DAMSMMatcher
+) -> None:
+    pairs = load_dataset(
+        "shapes", "train", 16, objects=(1, 2), attributes=TAUGHT, size=16
+    )
+    config = replace(RECIPES["small"], every_value=True)
+    task = a_task(config, matcher, pairs)
+    task.equally_right, task.told = pairs.equally_right, pairs.told
+    task.nearly_right = pairs.nearly_right
+    step = SimpleNamespace(gather=lambda x: x, rand=torch.rand)
+    batch, sizes = pairs.batch(range(8)), task.label_sizes
+    choices = task._choices(batch, torch.randn(8, 6), step)
+    asked = task._asked(choices)
+    # captions and their near misses, then every value of every label
+    assert [len(group.ids) for group in choices] == [16]
+    assert asked.shape == (16 + sum(sizes) + len(sizes), 6)
+    logits = [torch.randn(8, len(asked)) for _ in config.sizes]
+    values = [stage[:, 16:] for stage in logits]
+    own, allowed = batch.attributes[None], pairs.equally_right(batch)
+    for generated, right, told in (
+        (False, own, None),
+        (True, torch.cat([own, allowed]), pairs.told(batch)),
+    ):
+        found = task._matching(logits, choices, batch, step, generated)
+        expected = [values_loss(stage, right, sizes, told) for stage in values]
+        expected += [
+            choices_loss([stage[:, :16]], choices, step, generated) for stage in logits
+        ]
+        torch.testing.assert_close(found, torch.stack(expected).sum())
+    settings = {"steps": 2, "batch_size": 8, "log_every": 1, "progress": "none"}
+    run = fit(task, pairs, TrainingConfig(**settings, accumulate=accumulate))
+    assert all(math.isfinite(v) for row in run.history for v in row.values())
+
+
 def test_the_loss_of_reading_by_hand(
     matcher: DAMSMMatcher, dataset: CaptionedDataset
 ) -> None:
@@ -737,8 +854,8 @@ def test_pictures_pick_captions_and_labels_among_near_misses(
     # a judge that is sure of the right choice pays nothing, an ignorant one log n
     sure = torch.cat([torch.eye(8), torch.eye(8), torch.zeros(8, 8)], dim=1) * 100
     choices = [Choices(first, torch.arange(8)), Choices(labels, torch.arange(16))]
-    assert task._matching([sure], choices, step) == pytest.approx(0, abs=1e-6)
-    ignorant = task._matching([torch.zeros(8, 24)], choices, step)
+    assert task._matching([sure], choices, batch, step) == pytest.approx(0, abs=1e-6)
+    ignorant = task._matching([torch.zeros(8, 24)], choices, batch, step)
     expected = 2 * math.log(8) + math.log(16) + math.log(8)
     assert ignorant == pytest.approx(expected, rel=1e-5)
 

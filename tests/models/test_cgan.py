@@ -43,6 +43,8 @@ from mmgen.models.cgan import (
     pair_matching_loss,
     read_attributes,
     value_at_optimum,
+    value_rows,
+    values_loss,
     wrong_pairs,
 )
 
@@ -689,3 +691,50 @@ def test_training_teaches_the_discriminator_what_words_mean() -> None:
     pictures = run.sampler().sample(["a large red star in the center"] * 2, seed=1)
     assert pictures.shape == (2, 3, 32, 32)
     assert not torch.equal(pictures[0], pictures[1])  # two noises, two pictures
+
+
+def test_all_values_of_labels_are_all_their_combinations() -> None:
+    """The product of short sums against the sum over every row of labels."""
+    torch.manual_seed(0)
+    sizes = (2, 3, 4)
+    encode, features = AttributeEncoder(sizes, 5), torch.randn(6, 5)
+    every = torch.cartesian_prod(*(torch.arange(-1, size) for size in sizes))
+    right = every[torch.randint(len(every), (6,))]
+    whole = -(features @ encode(every).T).log_softmax(dim=1)  # (6, 60)
+    same = (every[None] == right[:, None]).all(dim=2)
+    logits = features @ encode(value_rows(sizes)).T
+    assert logits.shape == (6, 12)
+    torch.testing.assert_close(
+        values_loss(logits, right[None], sizes), whole[same].mean()
+    )
+    # of several rows that are right each picture is held against its surest
+    rows = every[torch.randint(len(every), (3, 6))]
+    costs = torch.stack(
+        [whole[(every[None] == row[:, None]).all(dim=2)] for row in rows]
+    )
+    torch.testing.assert_close(
+        values_loss(logits, rows, sizes), costs.amin(dim=0).mean()
+    )
+
+
+def test_what_a_caption_leaves_open_pulls_at_no_picture() -> None:
+    torch.manual_seed(0)
+    sizes = (2, 3)
+    logits = torch.randn(4, 7, requires_grad=True)
+    right = torch.tensor([[[0, 1], [1, 2], [1, -1], [0, 0]]])
+    told = torch.tensor([[True, False], [True, True], [False, True], [False, False]])
+    loss = values_loss(logits, right, sizes, told)
+    by_hand = [
+        -logits[0, :3].log_softmax(0)[1],
+        -logits[1, :3].log_softmax(0)[2] - logits[1, 3:].log_softmax(0)[3],
+        -logits[2, 3:].log_softmax(0)[0],  # that it does not apply
+    ]
+    torch.testing.assert_close(loss, torch.stack(by_hand).sum() / 4)
+    loss.backward()
+    pulled = torch.stack([part.any(dim=1) for part in logits.grad.split([3, 4], 1)], 1)
+    assert torch.equal(pulled, told)
+
+
+def test_rows_of_values_name_one_each() -> None:
+    rows = value_rows((2, 1))
+    assert rows.tolist() == [[-1, -1], [0, -1], [1, -1], [-1, -1], [-1, 0]]
