@@ -45,7 +45,9 @@ from mmgen.models.cgan import (
     NearlyRight,
     Told,
     choices_loss,
+    completed,
     label_choices,
+    rows_score,
     value_rows,
     values_loss,
     with_nearly_right,
@@ -88,6 +90,7 @@ class AttnGANConfig:
     matching_weight: float = 0.0  # all: of picking the caption among the batch's
     labels: bool = False  # all: among near misses too, of captions and of labels
     every_value: bool = False  # labels: among all values of each, not one near miss
+    labels_weight: float = 0.0  # every_value: of judging "real with its labels?" too
     reading_weight: float = 0.0  # train_text: of telling the labels from the caption
     reading_only: bool = False  # a first training, of the text encoders, by that alone
     damsm_weight: float = 5.0  # lambda, of the matching loss of the last stage
@@ -145,6 +148,11 @@ class AttnGANConfig:
             raise ValueError(
                 "every_value=True compares pictures with all values of their labels; "
                 "got labels=False. Set labels=True as well."
+            )
+        if self.labels_weight and not self.every_value:
+            raise ValueError(
+                "labels_weight judges pictures by scores of all values of their "
+                "labels; got every_value=False. Set every_value=True as well."
             )
         if self.labels and not self.matching_weight:
             raise ValueError(
@@ -1008,11 +1016,15 @@ class AttnGANTask:
             both = [torch.cat(pair) for pair in zip(*shown, strict=True)]
             judged = judge(both, torch.cat([sentence, sentence]), asked)
             real = [(c[:size], u[:size], w[:size]) for c, u, w in judged]
-            fake = [(c[size:], u[size:]) for c, u, _ in judged]
+            fake = [(c[size:], u[size:], w[size:]) for c, u, w in judged]
         else:
             real = judge(shown[0], sentence, asked)
-            fake = judge(shown[1], sentence)
+            fake = judge(
+                shown[1], sentence, asked if self.config.labels_weight else None
+            )
         matching = self._matching([wrong for _, _, wrong in real], choices, batch, step)
+        with_labels = self._with_labels([w for _, _, w in real], batch, False)
+        drawn_labels = self._with_labels([stage[-1] for stage in fake], batch, True)
         if choices:
             real = [(c, u, w[:, : len(mismatched)]) for c, u, w in real]
         weights = [
@@ -1022,10 +1034,14 @@ class AttnGANTask:
             for _, _, wrong in real
         ]
         losses = [
-            discriminator_loss(r, f, self.config.objective, w)
+            discriminator_loss(r, f[:2], self.config.objective, w)
             for r, f, w in zip(real, fake, weights, strict=True)
         ]
         loss = torch.stack(losses).sum() + self.config.matching_weight * matching
+        for shows, claims in zip(with_labels, drawn_labels, strict=True):
+            accepted = _loss_of_reals(shows, self.config.objective).mean()
+            refused = _loss_of_fakes(claims, self.config.objective).mean()
+            loss = loss + self.config.labels_weight * (accepted / 2 + refused / 3)
         if self.config.reading_weight:
             reading = self._reading("judge_text", sentence, batch)
             loss = loss + self.config.reading_weight * reading
@@ -1053,6 +1069,12 @@ class AttnGANTask:
             self._augmented(output.images, step), sentence, asked
         )
         adversarial = adversarial_loss(judged, self.config.objective)
+        claims = self._with_labels([stage[-1] for stage in judged], batch, True)
+        if claims:
+            pairs = [(stage,) for stage in claims]
+            adversarial = adversarial + self.config.labels_weight * adversarial_loss(
+                pairs, self.config.objective
+            )
         kl = condition_kl(output.mu, output.logvar)
         scalars = {
             "loss": adversarial + self.config.kl_weight * kl,
@@ -1194,17 +1216,44 @@ class AttnGANTask:
         stages = [stage[:, :compared].split(counts, dim=1) for stage in logits]
         losses = [choices_loss(s, choices, step, generated) for s in stages]
         if self.config.every_value:
-            assert batch.attributes is not None  # build() has made sure
-            right, told = batch.attributes[None], None
-            if generated:
-                told, allowed = self.told(batch), self.equally_right(batch)
-                if allowed is not None:
-                    right = torch.cat([right, allowed])
+            right, told = self._right(batch, generated)
             losses += [
                 values_loss(stage[:, compared:], right, self.label_sizes, told)
                 for stage in logits
             ]
         return torch.stack(losses).sum()
+
+    def _with_labels(
+        self, logits: list[Tensor], batch: Batch, generated: bool
+    ) -> list[Tensor]:
+        """How real the pictures of every stage look with their labels, (B,) each.
+
+        Real ones have the labels of their scenes. Drawn ones have those that their
+        captions tell, and of what is open whatever they look like most.
+        """
+        if not self.config.labels_weight:
+            return []
+        assert batch.attributes is not None  # build() has made sure
+        right, told = self._right(batch, generated)
+        count = sum(self.label_sizes) + len(self.label_sizes)
+        return [
+            rows_score(
+                stage[:, -count:],
+                completed(stage[:, -count:].detach(), right, self.label_sizes, told),
+                self.label_sizes,
+            )
+            for stage in logits
+        ]
+
+    def _right(self, batch: Batch, generated: bool) -> tuple[Tensor, Tensor | None]:
+        """Rows of labels that pictures may show, (N, B, A), and which count, (B, A)."""
+        assert batch.attributes is not None  # build() has made sure
+        own = batch.attributes[None]
+        if not generated:
+            return own, None
+        allowed = self.equally_right(batch)
+        right = own if allowed is None else torch.cat([own, allowed])
+        return right, self.told(batch)
 
     def _match(self, images: Tensor, batch: Batch, drawn: _Drawn, step: Any) -> Tensor:
         """The matching loss of drawn pictures against the captions of all processes."""

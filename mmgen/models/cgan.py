@@ -621,15 +621,63 @@ def values_loss(
     Returns:
         A scalar in nats, at least 0.
     """
+    return _value_costs(logits, right, sizes, told).sum(dim=2).amin(dim=0).mean()
+
+
+def _value_costs(
+    logits: Tensor, right: Tensor, sizes: Sequence[int], told: Tensor | None
+) -> Tensor:
+    """Surprise at every attribute of every row, (N, B, A); arguments as above."""
     parts = logits.float().split([size + 1 for size in sizes], dim=1)
     costs = [
         -part.log_softmax(dim=1).gather(1, column.T + 1).T  # (N, B)
         for part, column in zip(parts, right.unbind(dim=2), strict=True)
     ]
     together = torch.stack(costs, dim=2)
-    if told is not None:
-        together = together * told
-    return together.sum(dim=2).amin(dim=0).mean()
+    return together if told is None else together * told
+
+
+def completed(
+    logits: Tensor, right: Tensor, sizes: Sequence[int], told: Tensor | None = None
+) -> Tensor:
+    """Of what pictures may show what they fit best, and where it is open their own.
+
+    Args:
+        logits, right, sizes, told: as for ``values_loss``.
+
+    Returns:
+        Attributes (B, A), -1 where one does not apply.
+    """
+    best = _value_costs(logits, right, sizes, told).sum(dim=2).argmin(dim=0)
+    row = right[best, torch.arange(right.shape[1], device=right.device)]
+    if told is None:
+        return row
+    parts = logits.split([size + 1 for size in sizes], dim=1)
+    shown = torch.stack([part.argmax(dim=1) - 1 for part in parts], dim=1)
+    return torch.where(told, row, shown)
+
+
+def rows_score(logits: Tensor, rows: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Scores of pictures with whole rows of attributes, from those of single values.
+
+    A row of ``value_rows`` differs from that in which nothing applies in one value, so
+    the differences add up.
+
+    Args:
+        logits: of pictures with the conditions of ``value_rows``, (B, R).
+        rows: a picture's attributes each, (B, A) int64, -1 where one does not apply.
+        sizes: number of values of each of the A attributes.
+
+    Returns:
+        (B,), what the discriminator gives for the condition of these rows.
+    """
+    nothing = logits[:, 0]
+    parts = logits.split([size + 1 for size in sizes], dim=1)
+    differences = [
+        part.gather(1, column[:, None] + 1)[:, 0] - nothing
+        for part, column in zip(parts, rows.unbind(dim=1), strict=True)
+    ]
+    return nothing + torch.stack(differences).sum(dim=0)
 
 
 def choices_loss(

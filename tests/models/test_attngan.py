@@ -33,7 +33,14 @@ from mmgen.models.attngan import (
     mismatch_weights,
     pictures_of_stages,
 )
-from mmgen.models.cgan import TAUGHT, Choices, choices_loss, values_loss
+from mmgen.models.cgan import (
+    TAUGHT,
+    Choices,
+    choices_loss,
+    completed,
+    value_rows,
+    values_loss,
+)
 from mmgen.models.damsm import DAMSMConfig, DAMSMMatcher, DAMSMTask, damsm_losses
 from mmgen.training import Run, TrainingConfig, fit
 from mmgen.training.step import stream_seed
@@ -313,6 +320,8 @@ def test_unknown_choices_are_named() -> None:
         replace(RECIPES["reading"], reading_weight=0.0, reading_only=True)
     with pytest.raises(ValueError, match=r"every_value=True.*got labels=False"):
         replace(RECIPES["small"], labels=False, every_value=True)
+    with pytest.raises(ValueError, match=r"labels_weight.*got every_value=False"):
+        replace(RECIPES["small"], labels_weight=1.0)
     with pytest.raises(ValueError, match=r"labels=True adds.*matching_weight=0"):
         replace(RECIPES["matching"], matching_weight=0.0)
     with pytest.raises(ValueError, match=r"mismatch must be one of.*got 'none'"):
@@ -460,6 +469,10 @@ RECIPES = {
     "small": SMALL,
     "reading": replace(SMALL, reading_weight=0.5),
     "values": replace(SMALL, every_value=True),
+    "labels": replace(SMALL, every_value=True, labels_weight=0.5),
+    "labels, batch norm": replace(
+        SMALL, every_value=True, labels_weight=0.5, judge_norm="batch"
+    ),
     "everything": replace(
         TINY, augment=True, r1_weight=1.0, judge_norm="none", train_text=True
     ),
@@ -758,6 +771,59 @@ def test_all_values_of_labels_are_compared_as_by_hand(
     settings = {"steps": 2, "batch_size": 8, "log_every": 1, "progress": "none"}
     run = fit(task, pairs, TrainingConfig(**settings, accumulate=accumulate))
     assert all(math.isfinite(v) for row in run.history for v in row.values())
+
+
+@pytest.mark.parametrize("objective", ["hinge", "non-saturating"])
+def test_pictures_are_judged_with_their_labels_as_by_hand(
+    objective: str, matcher: DAMSMMatcher
+) -> None:
+    """Both phases with the term, less the same without it."""
+    pairs = load_dataset(
+        "shapes", "train", 16, objects=(1, 2), attributes=TAUGHT, size=16
+    )
+    config = replace(RECIPES["values"], objective=objective, damsm_weight=0.0)
+    batch = pairs.batch(range(8))
+    draws = torch.Generator()
+    found = {}
+    for weight in (0.0, 0.5):
+        task = a_task(replace(config, labels_weight=weight), matcher, pairs)
+        task.equally_right, task.told = pairs.equally_right, pairs.told
+        draws.manual_seed(1)
+        step = SimpleNamespace(
+            gather=lambda x: x,
+            rand=lambda *shape: torch.rand(shape, generator=draws),
+            randn=lambda *shape: torch.randn(shape, generator=draws),
+            accumulating=False,
+            index=1,
+        )
+        for phase in ("discriminator", "generator"):
+            step.phase = phase
+            if phase == "generator":
+                drawn = task._drawn
+            found[phase, weight] = task.training_step(batch, step)["loss"]
+    judges, labels = task.networks["discriminator"], task.networks["labels"]
+    sizes = task.label_sizes
+    sentence = task._read_judging(batch.tokens, batch.lengths)
+    right = torch.cat([batch.attributes[None], pairs.equally_right(batch)])
+    reals = pictures_of_stages(batch.images, config.sizes)
+    of_judges, of_generator = torch.zeros(()), torch.zeros(())
+    for judge, real, fake in zip(judges, reals, drawn.output.images, strict=True):
+        values = judge(fake, sentence, labels(value_rows(sizes)))[2]
+        rows = completed(values, right, sizes, pairs.told(batch))
+        accepted = judge(real, labels(batch.attributes))[0]
+        refused = judge(fake, labels(rows))[0]
+        if objective == "hinge":
+            of_judges = of_judges + (1 - accepted).relu().mean() / 2
+            of_judges = of_judges + (1 + refused).relu().mean() / 3
+            of_generator = of_generator - refused.mean()
+        else:
+            softplus = torch.nn.functional.softplus
+            of_judges = of_judges + softplus(-accepted).mean() / 2
+            of_judges = of_judges + softplus(refused).mean() / 3
+            of_generator = of_generator + softplus(-refused).mean()
+    for phase, term in (("discriminator", of_judges), ("generator", of_generator)):
+        difference = found[phase, 0.5] - found[phase, 0.0]
+        torch.testing.assert_close(difference, 0.5 * term, rtol=1e-4, atol=1e-4)
 
 
 def test_the_loss_of_reading_by_hand(

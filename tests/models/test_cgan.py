@@ -31,6 +31,7 @@ from mmgen.models.cgan import (
     Generator,
     ProjectionDiscriminator,
     choices_loss,
+    completed,
     hinge_discriminator_loss,
     hinge_generator_loss,
     label_ids,
@@ -42,6 +43,7 @@ from mmgen.models.cgan import (
     optimal_discriminator,
     pair_matching_loss,
     read_attributes,
+    rows_score,
     value_at_optimum,
     value_rows,
     values_loss,
@@ -738,3 +740,32 @@ def test_what_a_caption_leaves_open_pulls_at_no_picture() -> None:
 def test_rows_of_values_name_one_each() -> None:
     rows = value_rows((2, 1))
     assert rows.tolist() == [[-1, -1], [0, -1], [1, -1], [-1, -1], [-1, 0]]
+
+
+def test_scores_of_values_add_up_to_those_of_rows() -> None:
+    torch.manual_seed(0)
+    sizes = (2, 3, 4)
+    encode, features, psi = AttributeEncoder(sizes, 5), torch.randn(6, 5), 3.0
+    rows = torch.stack([torch.randint(-1, size, (6,)) for size in sizes], dim=1)
+    logits = psi + features @ encode(value_rows(sizes)).T
+    torch.testing.assert_close(
+        rows_score(logits, rows, sizes), psi + (features * encode(rows)).sum(dim=1)
+    )
+
+
+def test_what_is_left_open_is_completed_with_what_a_picture_shows() -> None:
+    sizes = (2, 2)
+    logits = torch.tensor(
+        [[0.0, 1.0, 9.0, 0.0, 9.0, 2.0], [8.0, 1.0, 2.0, 0.0, 9.0, 2.0]]
+    )
+    right = torch.tensor([[[0, 1], [0, 1]], [[1, 0], [1, 0]]])
+    told = torch.tensor([[True, False], [True, True]])
+    # the second row fits both best; the first picture's other label is open
+    expected = [[1, 0], [1, 0]]
+    assert completed(logits, right, sizes, told).tolist() == expected
+    # alone the first row is asked for as far as it is told
+    assert completed(logits, right[:1], sizes, told).tolist() == [[0, 0], [0, 1]]
+    # what does not apply may be what a picture shows
+    nothing = torch.zeros_like(told)
+    assert completed(logits, right, sizes, nothing).tolist() == [[1, 0], [-1, 0]]
+    assert torch.equal(completed(logits, right[:1], sizes), right[0])
