@@ -36,6 +36,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "without DAMSM": ({"damsm_weight": 0.0}, {}),
     "one stage": ({"sizes": (32,)}, {}),
     "misplaced mask": ({"legacy_mask": True}, {}),
+    "all values of labels": ({"every_value": True}, {}),
+    "labels judged too": ({"every_value": True, "labels_weight": 1.0}, {}),
     "without near misses": ({"labels": False}, {}),
     "without matching": ({"labels": False, "matching_weight": 0.0}, {}),
     "one wrong caption": (

@@ -1318,11 +1318,12 @@ class AttnGANTask:
             config = replace(config, augment=True)
             data["split_by"] = "combination"
         if dataset_name == "shapes":
+            config = replace(config, every_value=True)
             data["objects"] = (1, 2)
         if scale == "full":
             if dataset_name == "shapes":
                 data["attributes"] = TAUGHT
-                config = replace(config, reading_weight=1.0, every_value=True)
+                config = replace(config, reading_weight=1.0)
             training |= {
                 "steps": 30_000,
                 "batch_size": 64,
@@ -1349,6 +1350,8 @@ class AttnGANTask:
         )
         data["image_size"] = 32
         if dataset_name == "shapes":
+            # It draws shapes early; a long training runs away with it.
+            config = replace(config, labels_weight=1.0)
             data["objects"] = (1,)
         training |= {"batch_size": 32, "steps": 240, "ema_decay": 0.98}
         if scale == "smoke":
