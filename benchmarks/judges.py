@@ -152,8 +152,8 @@ def seen(run: Run, count: int) -> dict[str, dict[str, Proportion]]:
         shown = pictures_of_stages(images, task.config.sizes)
         judged = judges(shown, torch.zeros(len(images), rows.shape[1]), rows)
         logits = torch.stack([stage[2] for stage in judged]).sum(0)
-        parts = logits.split([size + 1 for size in sizes], dim=1)
-        answers = torch.stack([part.argmax(dim=1) - 1 for part in parts], dim=1)
+        # where nothing is told, only what the judges see is left
+        answers = completed(logits, rows_right, sizes, torch.zeros_like(told))
         return (answers == completed(logits, rows_right, sizes, told)) | ~told
 
     on_real, on_drawn = agreement(batch.images, own[None]), agreement(drawn, right)

@@ -474,15 +474,17 @@ class Generator(nn.Module):
                 f"generator_channels; {sorted(set(narrow) ^ set(state))[:3]} are in "
                 "one of the two only."
             )
+        for name, wide in state.items():  # all of them before the first is changed
+            few = narrow[name]
+            if not _is_narrower(name, few.shape, wide.shape):
+                raise ValueError(
+                    "narrow must differ from this generator in having fewer "
+                    f"channels; {name} has shape {tuple(few.shape)} there and "
+                    f"{tuple(wide.shape)} here."
+                )
         with torch.no_grad():
             for name, wide in state.items():
                 few = narrow[name]
-                if not _is_narrower(name, few.shape, wide.shape):
-                    raise ValueError(
-                        "narrow must differ from this generator in having fewer "
-                        f"channels; {name} has shape {tuple(few.shape)} there and "
-                        f"{tuple(wide.shape)} here."
-                    )
                 _put_first(few, wide, *_parts(name))
                 if name.endswith("attend.project.weight"):
                     wide[len(few) :] = 0  # or new channels would change every score

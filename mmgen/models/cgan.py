@@ -596,6 +596,11 @@ def value_rows(sizes: Sequence[int], device: torch.device | str = "cpu") -> Tens
     return torch.tensor(rows, device=device)
 
 
+def _by_attribute(logits: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+    """Scores with ``value_rows``, a tensor (B, 1 + size) for each attribute."""
+    return logits.split([size + 1 for size in sizes], dim=1)
+
+
 def values_loss(
     logits: Tensor, right: Tensor, sizes: Sequence[int], told: Tensor | None = None
 ) -> Tensor:
@@ -628,7 +633,7 @@ def _value_costs(
     logits: Tensor, right: Tensor, sizes: Sequence[int], told: Tensor | None
 ) -> Tensor:
     """Surprise at every attribute of every row, (N, B, A); arguments as above."""
-    parts = logits.float().split([size + 1 for size in sizes], dim=1)
+    parts = _by_attribute(logits.float(), sizes)
     costs = [
         -part.log_softmax(dim=1).gather(1, column.T + 1).T  # (N, B)
         for part, column in zip(parts, right.unbind(dim=2), strict=True)
@@ -652,7 +657,7 @@ def completed(
     row = right[best, torch.arange(right.shape[1], device=right.device)]
     if told is None:
         return row
-    parts = logits.split([size + 1 for size in sizes], dim=1)
+    parts = _by_attribute(logits, sizes)
     shown = torch.stack([part.argmax(dim=1) - 1 for part in parts], dim=1)
     return torch.where(told, row, shown)
 
@@ -672,7 +677,7 @@ def rows_score(logits: Tensor, rows: Tensor, sizes: Sequence[int]) -> Tensor:
         (B,), what the discriminator gives for the condition of these rows.
     """
     nothing = logits[:, 0]
-    parts = logits.split([size + 1 for size in sizes], dim=1)
+    parts = _by_attribute(logits, sizes)
     differences = [
         part.gather(1, column[:, None] + 1)[:, 0] - nothing
         for part, column in zip(parts, rows.unbind(dim=1), strict=True)

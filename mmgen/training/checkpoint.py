@@ -228,6 +228,9 @@ def begin_with(networks: dict[str, nn.Module], tensors: dict[str, Tensor]) -> li
             f"start_from holds none of these networks' weights: it has "
             f"{sorted(tensors)[:3]}, they have {sorted(wanted)[:3]}."
         )
+    with torch.no_grad():
+        for name in fitting:
+            wanted[name].copy_(tensors[name])
     for here, network in networks.items():
         own = {name for name in wanted if name.startswith(f"{here}.")}
         widen: Any = getattr(network, "widen", None)
@@ -243,10 +246,6 @@ def begin_with(networks: dict[str, nn.Module], tensors: dict[str, Tensor]) -> li
         except ValueError:
             continue  # it differs in more: what fits is taken
         fitting |= own
-    with torch.no_grad():
-        for name in fitting:
-            if tensors[name].shape == wanted[name].shape:
-                wanted[name].copy_(tensors[name])
     return sorted(set(wanted) - fitting)
 
 

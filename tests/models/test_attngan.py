@@ -46,15 +46,16 @@ from mmgen.training import Run, TrainingConfig, fit
 from mmgen.training.step import stream_seed
 
 ORIGINAL = Path(__file__).parents[1] / "data" / "attngan_tiny"
-TINY = AttnGANConfig(
-    sizes=(8, 16),
-    generator_channels=4,
-    residual_blocks=1,
-    noise_dim=5,
-    condition_dim=3,
-    feature_dim=6,
-    discriminator_channels=2,
-)
+SIZES = {
+    "sizes": (8, 16),
+    "generator_channels": 4,
+    "residual_blocks": 1,
+    "noise_dim": 5,
+    "condition_dim": 3,
+    "feature_dim": 6,
+    "discriminator_channels": 2,
+}
+TINY = AttnGANConfig(**SIZES)
 
 
 def parameters(network: nn.Module) -> int:
@@ -455,15 +456,7 @@ def matcher(dataset: CaptionedDataset) -> DAMSMMatcher:
     return DAMSMMatcher(config, dataset.vocabulary, dataset.max_tokens)
 
 
-SMALL = AttnGANConfig.small(
-    sizes=(8, 16),
-    generator_channels=4,
-    residual_blocks=1,
-    noise_dim=5,
-    condition_dim=3,
-    feature_dim=6,
-    discriminator_channels=2,
-)
+SMALL = AttnGANConfig.small(**SIZES)
 RECIPES = {
     "original": TINY,
     "small": SMALL,
@@ -594,6 +587,14 @@ def test_a_generator_widens_what_is_narrower_and_nothing_else() -> None:
         other = Generator(replace(TINY, **changes))
         with pytest.raises(ValueError, match=named):
             wide.widen(other.state_dict())
+    foreign = before | {"heads.1.weight": torch.zeros(3, 8, 3, 3)}
+    foreign["first.linear.weight"] = torch.zeros_like(foreign["first.linear.weight"])
+    with pytest.raises(ValueError, match=r"heads\.1\.weight"):
+        wide.widen(foreign)
+    # what is refused late has changed nothing either
+    assert torch.equal(
+        wide.state_dict()["first.linear.weight"], before["first.linear.weight"]
+    )
     wide.widen(before)  # of equal width: a copy
     for name, value in wide.state_dict().items():
         assert torch.equal(value, before[name]), name
