@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 
+from benchmarks.coverage import CAPTIONS
 from benchmarks.objectives import pooled
 from mmgen.data import load_dataset
-from mmgen.metrics import semantic_accuracy
+from mmgen.metrics import mode_coverage, semantic_accuracy
 from mmgen.models.attngan import AttnGANConfig, AttnGANTask
 from mmgen.training import TrainingConfig, fit
 from mmgen.training.checkpoint import write_json
@@ -38,6 +39,10 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "misplaced mask": ({"legacy_mask": True}, {}),
     "all values of labels": ({"every_value": True}, {}),
     "labels judged too": ({"every_value": True, "labels_weight": 1.0}, {}),
+    "noise tells the rest": (
+        {"every_value": True, "labels_weight": 1.0, "noise_labels": True},
+        {},
+    ),
     "without near misses": ({"labels": False}, {}),
     "without matching": ({"labels": False, "matching_weight": 0.0}, {}),
     "one wrong caption": (
@@ -99,12 +104,14 @@ def one(
         .captions
     )
     report = semantic_accuracy(sampler.sample(captions, seed=1), captions)
+    varied = mode_coverage(sampler, CAPTIONS)
     return {
         "seed": training["seed"],
         "commit": commit(),
         "cpu_seconds": seconds,
         "generator_parameters": sum(p.numel() for p in sampler.generator.parameters()),
         **report.to_json(),
+        "coverage": varied.to_json(),
     }
 
 
@@ -147,7 +154,8 @@ def main() -> None:
             words = {**training, **other, "seed": seed}
             runs.append(one(chosen, words, given.objects, given.count))
             print(
-                f"{name}, seed {seed}: {runs[-1]['overall']['value']:.3f} in "
+                f"{name}, seed {seed}: {runs[-1]['overall']['value']:.3f}, covers "
+                f"{runs[-1]['coverage']['effective']['position']:.2f} places, in "
                 f"{runs[-1]['cpu_seconds']:.0f} CPU seconds",
                 flush=True,
             )

@@ -11,11 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from math import exp, log
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ import torch
 from mmgen.data import load_dataset
 from mmgen.data.shapes import HELD_OUT, read
 from mmgen.metrics import semantic_accuracy
+from mmgen.metrics.coverage import effective_number
 from mmgen.metrics.interval import Proportion
 from mmgen.models.cgan import OBJECTIVES, CGANConfig, CGANTask
 from mmgen.training import TrainingConfig, fit
@@ -54,12 +53,11 @@ def measure(sampler: Any) -> dict[str, Any]:
     images = sampler.sample(orders, seed=1)
     words = "a {size} {colour} {shape} in the {position}"
     report = semantic_accuracy(images, [words.format(**order) for order in orders])
-    backgrounds = Counter(scene.background for scene in read(images).scenes)
-    shares = [count / len(orders) for count in backgrounds.values()]
+    backgrounds = [scene.background for scene in read(images).scenes]
     return {
         **report.to_json(),
         # nothing orders one: an even mixture is what the data show
-        "effective_backgrounds": exp(-sum(share * log(share) for share in shares)),
+        "effective_backgrounds": effective_number(backgrounds),
     }
 
 

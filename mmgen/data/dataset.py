@@ -147,6 +147,24 @@ class CaptionedDataset(ABC):
         """
         return None
 
+    def by_lot(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Attributes that meet the captions, what these leave open decided by lot.
+
+        Args:
+            batch: of this data set.
+            noise: standard normal numbers, (B, Z), the first of which decide: of as
+                many as there are values the largest. (A generator that has to do as
+                they say finds the largest more easily than a threshold.)
+
+        Returns:
+            Attributes, (B, A) as ``batch.attributes``, and which of them were told or
+            decided, (B, A) bool. None where the data set cannot say what is open.
+
+        Raises:
+            ValueError: fewer numbers than the lots need.
+        """
+        return None
+
     def batches(
         self,
         batch_size: int,

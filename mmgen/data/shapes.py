@@ -79,6 +79,9 @@ __all__ = [
 SPLIT_SIZES = {"train": 50_000, "validation": 2_000, "test": 5_000}
 SPLIT_SIZES["compositional"] = SPLIT_SIZES["test"]
 LABELS = ("shape", "colour", "size", "position")
+_FIRST = ("shape", "colour", "size")
+_OTHER = ("other_shape", "other_colour", "other_size")
+_BY_LOT = ("position", "size", "background", "other_size")  # in any combination
 _VARIANTS = 4  # captions of a sample in a language; an epoch picks one
 
 
@@ -341,6 +344,51 @@ class ShapesDataset(CaptionedDataset):
                 )
                 rows.append(other)
         return torch.where(free[:, None], torch.stack(rows), own)
+
+    def by_lot(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Attributes that meet the captions, with places, sizes and grounds by lot.
+
+        So are, where the caption leaves the sides of a pair open, its relation and its
+        order. Colours stay open, for a lot might bring together what training must
+        never show; so does the place of the first of several, which depends on the
+        others. Two alike are of one size, as in the world.
+        """
+        told, allowed = self.told(batch), self.equally_right(batch)
+        if told is None or batch.attributes is None or batch.scenes is None:
+            return None
+        names = list(self.attributes)
+        own = batch.attributes[None]
+        rows = own if allowed is None else torch.cat([own, allowed])
+        drawn = [name for name in _BY_LOT if name in names]
+        many = [len(rows), *(len(self.attributes[name]) for name in drawn)]
+        if noise.shape[1] < sum(many):
+            raise ValueError(
+                f"noise must hold {sum(many)} numbers for each sample; got "
+                f"{noise.shape[1]}."
+            )
+        order, *lots = (
+            part.argmax(dim=1) for part in noise[:, : sum(many)].split(many, dim=1)
+        )
+        row = rows[order, torch.arange(len(noise), device=noise.device)]
+        counted = told.clone()
+        if allowed is not None and "relation" in names:
+            column = names.index("relation")
+            counted[:, column] = row[:, column] >= 0
+        counts = torch.from_numpy(SceneTable.of(batch.scenes).counts()).to(row.device)
+        for name, lot in zip(drawn, lots, strict=True):
+            column = names.index(name)
+            free = ~told[:, column] & (row[:, column] >= 0)
+            if name == "position":
+                free &= counts == 1
+            row[:, column] = torch.where(free, lot, row[:, column])
+            counted[:, column] |= free
+        if set(names) >= {*_FIRST, *_OTHER}:
+            first, second = (
+                [names.index(n) for n in half] for half in (_FIRST, _OTHER)
+            )
+            alike = (row[:, first[:2]] == row[:, second[:2]]).all(dim=1)
+            row[:, second[2]] = torch.where(alike, row[:, first[2]], row[:, second[2]])
+        return row, counted
 
 
 def language_of(caption: str) -> str:

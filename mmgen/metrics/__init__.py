@@ -8,10 +8,17 @@ from typing import Any
 _HOMES = {
     "frechet_distance": "mmgen.metrics.frechet",
     "inception_score": "mmgen.metrics.inception",
+    "mode_coverage": "mmgen.metrics.coverage",
     "r_precision": "mmgen.metrics.retrieval",
     "semantic_accuracy": "mmgen.metrics.semantic",
 }
-__all__ = ["frechet_distance", "inception_score", "r_precision", "semantic_accuracy"]
+__all__ = [
+    "frechet_distance",
+    "inception_score",
+    "mode_coverage",
+    "r_precision",
+    "semantic_accuracy",
+]
 
 
 def __getattr__(name: str) -> Any:

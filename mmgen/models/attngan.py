@@ -24,7 +24,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import (
     avg_pool2d,
-    cross_entropy,
     interpolate,
     layer_norm,
     relu,
@@ -40,6 +39,7 @@ from mmgen.models.cgan import (
     LABELLED,
     TAUGHT,
     AttributeEncoder,
+    ByLot,
     Choices,
     EquallyRight,
     NearlyRight,
@@ -90,6 +90,7 @@ class AttnGANConfig:
     matching_weight: float = 0.0  # all: of picking the caption among the batch's
     labels: bool = False  # all: among near misses too, of captions and of labels
     every_value: bool = False  # labels: among all values of each, not one near miss
+    noise_labels: bool = False  # every_value: the noise tells what captions do not
     labels_weight: float = 0.0  # every_value: of judging "real with its labels?" too
     reading_weight: float = 0.0  # train_text: of telling the labels from the caption
     reading_only: bool = False  # a first training, of the text encoders, by that alone
@@ -153,6 +154,11 @@ class AttnGANConfig:
             raise ValueError(
                 "labels_weight judges pictures by scores of all values of their "
                 "labels; got every_value=False. Set every_value=True as well."
+            )
+        if self.noise_labels and not self.every_value:
+            raise ValueError(
+                "noise_labels=True asks drawn pictures for values of labels; got "
+                "every_value=False. Set every_value=True as well."
             )
         if self.labels and not self.matching_weight:
             raise ValueError(
@@ -852,6 +858,7 @@ class AttnGANTask:
         nearly_right: NearlyRight = lambda batch, chances: None,
         equally_right: EquallyRight = lambda batch: None,
         told: Told = lambda batch: None,
+        by_lot: ByLot = lambda batch, noise: None,
     ) -> None:
         if matcher.text_encoder.feature_dim != config.feature_dim:
             raise ValueError(
@@ -876,7 +883,7 @@ class AttnGANTask:
             self.networks["judge_text"] = _copy_of(matcher.text_encoder)
         self.label_sizes = tuple(label_sizes)
         self.nearly_right, self.equally_right = nearly_right, equally_right
-        self.told = told
+        self.told, self.by_lot = told, by_lot
         if config.labels:
             self.networks["labels"] = AttributeEncoder(
                 self.label_sizes, config.feature_dim
@@ -884,13 +891,15 @@ class AttnGANTask:
         if config.reading_weight:
             for name in _READERS.values():
                 self.networks[name] = nn.Linear(
-                    config.feature_dim, sum(self.label_sizes)
+                    config.feature_dim, sum(self.label_sizes) + len(self.label_sizes)
                 )
         if config.reading_only:
             self.phases = ("reading",)
             for name in ("generator", "discriminator", "labels"):
                 self.networks[name].requires_grad_(False)
         self._drawn: _Drawn | None = None  # of the discriminators' phase
+        # what _right found for the last batch, which every phase asks for
+        self._known: tuple[Batch, Tensor, Tensor | None] | None = None
 
     @classmethod
     def build(cls, config: AttnGANConfig, dataset: CaptionedDataset) -> AttnGANTask:
@@ -905,6 +914,13 @@ class AttnGANTask:
                 f"config.sizes must end with the data set's image_size, "
                 f"{dataset.image_size}; got {config.sizes}."
             )
+        if config.noise_labels:
+            noise = torch.zeros(1, config.noise_dim)
+            if dataset.by_lot(dataset.batch([0]), noise) is None:
+                raise ValueError(
+                    f"noise_labels=True needs a data set that knows what its captions "
+                    f"leave open; {dataset.name!r} does not. Leave it out."
+                )
         if config.labels and not dataset.attributes:
             raise ValueError(
                 f"labels=True needs a data set with attributes; {dataset.name!r} has "
@@ -929,6 +945,7 @@ class AttnGANTask:
             dataset.nearly_right,
             dataset.equally_right,
             dataset.told,
+            dataset.by_lot,
         )
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -986,16 +1003,17 @@ class AttnGANTask:
     def _reading(self, name: str, sentence: Tensor, batch: Batch) -> Tensor:
         """How well a text encoder's sentence (B, D) tells its scene's labels, in nats.
 
-        A mean over labels that apply. What a caption leaves open can only be guessed.
+        A mean over labels that captions tell. Of two objects whose sides are left open
+        either may be called the first, as the encoder likes best: held to the order of
+        one picture, it could but guess, half and half for every label, and would forget
+        which colour belongs to which shape.
         """
-        assert batch.attributes is not None  # build() has made sure
+        right, told = self._right(batch)
         sentence = layer_norm(sentence, sentence.shape[-1:])
-        told = self.networks[_READERS[name]](sentence).split(self.label_sizes, dim=1)
-        costs = [
-            cross_entropy(part, column, ignore_index=-1, reduction="sum")
-            for part, column in zip(told, batch.attributes.T, strict=True)
-        ]
-        return torch.stack(costs).sum() / (batch.attributes >= 0).sum().clamp(min=1)
+        logits = self.networks[_READERS[name]](sentence)
+        counted = right[0] >= 0 if told is None else told
+        cost = values_loss(logits, right, self.label_sizes, counted)
+        return cost * len(batch) / counted.sum().clamp(min=1)
 
     def _discriminator_step(self, batch: Batch, step: Any) -> dict[str, Tensor]:
         if step.accumulating:
@@ -1025,8 +1043,10 @@ class AttnGANTask:
                 shown[1], sentence, asked if self.config.labels_weight else None
             )
         matching = self._matching([wrong for _, _, wrong in real], choices, batch, step)
-        with_labels = self._with_labels([w for _, _, w in real], batch, False)
-        drawn_labels = self._with_labels([stage[-1] for stage in fake], batch, True)
+        with_labels = self._with_labels([w for _, _, w in real], batch, None)
+        drawn_labels = self._with_labels(
+            [stage[-1] for stage in fake], batch, drawn.noise
+        )
         if choices:
             real = [(c, u, w[:, : len(mismatched)]) for c, u, w in real]
         weights = [
@@ -1048,7 +1068,8 @@ class AttnGANTask:
             reading = self._reading("judge_text", sentence, batch)
             loss = loss + self.config.reading_weight * reading
         if self.config.r1_weight and step.index % self.config.r1_every == 0:
-            loss = loss + self.config.r1_every * self._penalty(reals, sentence.detach())
+            penalty = self._penalty(reals, sentence.detach(), batch)
+            loss = loss + self.config.r1_every * penalty
         return {
             "loss": loss,
             "real": real[-1][0].mean(),
@@ -1071,7 +1092,7 @@ class AttnGANTask:
             self._augmented(output.images, step), sentence, asked
         )
         adversarial = adversarial_loss(judged, self.config.objective)
-        claims = self._with_labels([stage[-1] for stage in judged], batch, True)
+        claims = self._with_labels([stage[-1] for stage in judged], batch, drawn.noise)
         if claims:
             pairs = [(stage,) for stage in claims]
             adversarial = adversarial + self.config.labels_weight * adversarial_loss(
@@ -1085,7 +1106,7 @@ class AttnGANTask:
         }
         if choices:
             matching = self._matching(
-                [wrong for _, _, wrong in judged], choices, batch, step, generated=True
+                [wrong for _, _, wrong in judged], choices, batch, step, drawn.noise
             )
             scalars["loss"] = scalars["loss"] + self.config.matching_weight * matching
             scalars["matching"] = matching
@@ -1121,7 +1142,7 @@ class AttnGANTask:
         noise = step.randn(len(batch), self.config.noise_dim)
         eps = step.randn(len(batch), self.config.condition_dim)
         output = self.networks["generator"](noise, *shown, batch.mask, eps)
-        return _Drawn(output, words, sentence, shown[1])
+        return _Drawn(output, words, sentence, shown[1], noise)
 
     def _judged_sentence(self, batch: Batch, drawn: _Drawn) -> Tensor:
         """The sentence feature that the discriminators are told, (B, D)."""
@@ -1199,7 +1220,7 @@ class AttnGANTask:
         choices: list[Choices],
         batch: Batch,
         step: Any,
-        generated: bool = False,
+        noise: Tensor | None = None,
     ) -> Tensor:
         """How surely the pictures of all stages pick among the choices, a scalar.
 
@@ -1208,7 +1229,7 @@ class AttnGANTask:
             choices: of ``_choices``; what follows them are values of labels.
             batch: this process's.
             step: the loop's step: ``gather``.
-            generated: whether the pictures were drawn from the batch's captions. They
+            noise: of pictures that were drawn from the batch's captions, (B, Z). They
                 answer for what these tell; where they lie in which order is free.
         """
         if not choices:
@@ -1216,9 +1237,9 @@ class AttnGANTask:
         counts = [len(group.ids) for group in choices]
         compared = sum(counts)
         stages = [stage[:, :compared].split(counts, dim=1) for stage in logits]
-        losses = [choices_loss(s, choices, step, generated) for s in stages]
+        losses = [choices_loss(s, choices, step, noise is not None) for s in stages]
         if self.config.every_value:
-            right, told = self._right(batch, generated)
+            right, told = self._labels_of(batch, noise)
             losses += [
                 values_loss(stage[:, compared:], right, self.label_sizes, told)
                 for stage in logits
@@ -1226,7 +1247,7 @@ class AttnGANTask:
         return torch.stack(losses).sum()
 
     def _with_labels(
-        self, logits: list[Tensor], batch: Batch, generated: bool
+        self, logits: list[Tensor], batch: Batch, noise: Tensor | None
     ) -> list[Tensor]:
         """How real the pictures of every stage look with their labels, (B,) each.
 
@@ -1235,8 +1256,7 @@ class AttnGANTask:
         """
         if not self.config.labels_weight:
             return []
-        assert batch.attributes is not None  # build() has made sure
-        right, told = self._right(batch, generated)
+        right, told = self._labels_of(batch, noise)
         count = sum(self.label_sizes) + len(self.label_sizes)
         return [
             rows_score(
@@ -1247,15 +1267,35 @@ class AttnGANTask:
             for stage in logits
         ]
 
-    def _right(self, batch: Batch, generated: bool) -> tuple[Tensor, Tensor | None]:
-        """Rows of labels that pictures may show, (N, B, A), and which count, (B, A)."""
+    def _labels_of(
+        self, batch: Batch, noise: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Rows of labels that pictures may show, (N, B, A), and which count, (B, A).
+
+        Args:
+            batch: this process's.
+            noise: z of drawn pictures, (B, Z). They have what their captions tell, and
+                of the rest, where so configured, what the noise tells. Real ones, None,
+                have their own.
+        """
         assert batch.attributes is not None  # build() has made sure
-        own = batch.attributes[None]
-        if not generated:
-            return own, None
-        allowed = self.equally_right(batch)
-        right = own if allowed is None else torch.cat([own, allowed])
-        return right, self.told(batch)
+        if noise is None:
+            return batch.attributes[None], None
+        if not self.config.noise_labels:
+            return self._right(batch)
+        decided = self.by_lot(batch, noise)
+        assert decided is not None  # build() has made sure
+        row, counted = decided
+        return row[None], counted
+
+    def _right(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Rows of labels that meet the captions, (N, B, A), and what these tell."""
+        assert batch.attributes is not None  # build() has made sure
+        if self._known is None or self._known[0] is not batch:
+            own, allowed = batch.attributes[None], self.equally_right(batch)
+            right = own if allowed is None else torch.cat([own, allowed])
+            self._known = batch, right, self.told(batch)
+        return self._known[1:]
 
     def _match(self, images: Tensor, batch: Batch, drawn: _Drawn, step: Any) -> Tensor:
         """The matching loss of drawn pictures against the captions of all processes."""
@@ -1278,17 +1318,24 @@ class AttnGANTask:
         )
         return losses.total
 
-    def _penalty(self, reals: list[Tensor], sentence: Tensor) -> Tensor:
-        """R1: half the squared gradient of the logits at real pictures, weighted."""
+    def _penalty(self, reals: list[Tensor], sentence: Tensor, batch: Batch) -> Tensor:
+        """R1: half the squared gradient of the logits at real pictures, weighted.
+
+        Of all logits by which pictures are told to be real, also with their labels.
+        """
         reals = [images.detach().requires_grad_() for images in reals]
+        # The networks themselves: the loop's wrapper lets nobody differentiate inside
+        # a step, and squares of gradients want full precision anyway.
         judge: Any = self.networks["discriminator"]
-        # The network itself: the loop's wrapper lets nobody differentiate inside a
-        # step, and squares of gradients want full precision anyway.
-        judge = getattr(judge, "module", judge)
-        judged = judge([images.float() for images in reals], sentence.float())
-        total = torch.stack(
-            [logits.sum() for stage in judged for logits in stage]
-        ).sum()
+        judge, asked = getattr(judge, "module", judge), None
+        if self.config.labels_weight:
+            labels: Any = self.networks["labels"]
+            labels = getattr(labels, "module", labels)
+            asked = labels(value_rows(self.label_sizes, sentence.device))
+        judged = judge([images.float() for images in reals], sentence.float(), asked)
+        logits = [logit for stage in judged for logit in stage[:2]]
+        logits += self._with_labels([stage[-1] for stage in judged], batch, None)
+        total = torch.stack([logit.sum() for logit in logits]).sum()
         gradients = torch.autograd.grad(total, reals, create_graph=True)
         squares = [g.square().sum(dim=(1, 2, 3)).mean() for g in gradients]
         return 0.5 * self.config.r1_weight * torch.stack(squares).sum()
@@ -1325,7 +1372,7 @@ class AttnGANTask:
         if scale == "full":
             if dataset_name == "shapes":
                 data["attributes"] = TAUGHT
-                config = replace(config, reading_weight=1.0)
+                config = replace(config, reading_weight=1.0, noise_labels=True)
             training |= {
                 "steps": 30_000,
                 "batch_size": 64,
@@ -1428,6 +1475,7 @@ class _Drawn(NamedTuple):
     words: Tensor  # (B, T, D) of the matching model
     sentence: Tensor  # (B, D) of the matching model
     told: Tensor  # (B, D), what the generator was told
+    noise: Tensor  # (B, Z)
     choices: list[Choices] | None = None  # what the pictures were compared with
 
 

@@ -489,6 +489,9 @@ NearlyRight = Callable[
 ]
 
 
+# (batch, noise) -> (B, A) attributes that meet its captions, and which of them count
+ByLot = Callable[["Batch", Tensor], tuple[Tensor, Tensor] | None]
+
 # batch -> (R, B, A) further attributes that its captions allow, or None
 EquallyRight = Callable[["Batch"], Tensor | None]
 

@@ -39,6 +39,7 @@ from mmgen.data.shapes import (
 from mmgen.data.shapes_language import MAX_TOKENS
 from mmgen.data.shapes_render import coverage
 from mmgen.data.shapes_world import GAP, SCALE, UNITS, holds, relation_of
+from mmgen.models.cgan import TAUGHT
 
 STAR = Object.at("star", "red", "large", "upper left")
 CIRCLE = Object.at("circle", "blue", "small", "lower right")
@@ -698,6 +699,53 @@ def test_labels_of_the_other_object_are_told_of_pairs():
             True,
             *(pair and fact in said for fact in ("relation", *PAIRED)),
         ]
+
+
+def test_lots_decide_what_captions_leave_open_and_nothing_else():
+    dataset = load_dataset(
+        "shapes", "train", 16, objects=(1, 2), attributes=TAUGHT, size=300
+    )
+    batch = dataset.batch(range(300))
+    own, told, allowed = (
+        batch.attributes,
+        dataset.told(batch),
+        dataset.equally_right(batch),
+    )
+    before = own.clone()
+    noise = torch.randn(300, 17, generator=torch.Generator().manual_seed(0))
+    row, counted = dataset.by_lot(batch, noise)
+    assert torch.equal(batch.attributes, before)
+    assert (counted | ~told).all() and (row[counted] >= 0).all()
+    rows = torch.cat([own[None], allowed])
+    order, place, size, ground, other = noise.split([4, 5, 2, 4, 2], dim=1)
+    column = {name: i for i, name in enumerate(TAUGHT)}
+    for i, scene in enumerate(batch.scenes):
+        start = rows[order[i].argmax(), i]  # its own, exchanged, turned, or both
+        pair = len(scene.objects) == 2
+        lots = {"size": size, "background": ground}
+        lots |= {"other_size": other} if pair else {"position": place}
+        alike = pair and len({(o.shape, o.colour) for o in scene.objects}) == 1
+        for name, k in column.items():
+            if name in lots and not told[i, k]:
+                which = "size" if alike and name == "other_size" else name
+                assert row[i, k] == lots[which][i].argmax() and counted[i, k]
+            else:
+                assert row[i, k] == start[k]
+                assert counted[i, k] == (told[i, k] or (name == "relation" and pair))
+    # what all the lots can decide does occur
+    singles = torch.tensor([len(scene.objects) == 1 for scene in batch.scenes])
+    free = singles & ~told[:, column["position"]]
+    assert set(row[free, column["position"]].tolist()) == set(range(5))
+
+
+def test_lots_leave_columns_alone_that_are_not_there():
+    dataset = load_dataset("shapes", "train", 16, objects=(1,), size=50)
+    batch = dataset.batch(range(50))
+    row, counted = dataset.by_lot(batch, torch.randn(50, 8))
+    assert torch.equal(row[:, :2], batch.attributes[:, :2])
+    assert counted[:, 2:].all()
+    with pytest.raises(ValueError, match=r"must hold 8 numbers .* got 7"):
+        dataset.by_lot(batch, torch.randn(50, 7))
 
 
 def test_both_mixes_languages_and_epochs_paraphrase():

@@ -38,6 +38,7 @@ from mmgen.models.cgan import (
     Choices,
     choices_loss,
     completed,
+    rows_score,
     value_rows,
     values_loss,
 )
@@ -321,6 +322,8 @@ def test_unknown_choices_are_named() -> None:
         replace(RECIPES["reading"], reading_weight=0.0, reading_only=True)
     with pytest.raises(ValueError, match=r"every_value=True.*got labels=False"):
         replace(RECIPES["small"], labels=False, every_value=True)
+    with pytest.raises(ValueError, match=r"noise_labels.*got every_value=False"):
+        replace(RECIPES["small"], noise_labels=True)
     with pytest.raises(ValueError, match=r"labels_weight.*got every_value=False"):
         replace(RECIPES["small"], labels_weight=1.0)
     with pytest.raises(ValueError, match=r"labels=True adds.*matching_weight=0"):
@@ -510,6 +513,32 @@ def test_the_penalty_on_gradients_trains_in_half_precision_too(
         for weight in (0.0, 1.0)
     ]
     assert losses[1] > losses[0]
+
+
+@pytest.mark.parametrize("recipe", ["small", "labels"])
+def test_the_penalty_is_on_every_logit_that_says_real(
+    recipe: str, matcher: DAMSMMatcher, dataset: CaptionedDataset
+) -> None:
+    task = a_task(replace(RECIPES[recipe], r1_weight=3.0), matcher, dataset)
+    batch, sentence = dataset.batch(range(4)), torch.randn(4, 6)
+    reals = pictures_of_stages(batch.images, task.config.sizes)
+    found = task._penalty(reals, sentence, batch)
+    expected = torch.zeros(())
+    for judge, real in zip(task.networks["discriminator"], reals, strict=True):
+        real = real.clone().requires_grad_()
+        conditional, unconditional = judge(real, sentence)
+        total = conditional.sum() + unconditional.sum()
+        if recipe == "labels":
+            total = (
+                total + judge(real, task.networks["labels"](batch.attributes))[0].sum()
+            )
+        (gradient,) = torch.autograd.grad(total, real)
+        expected = expected + 1.5 * gradient.square().sum() / 4
+    torch.testing.assert_close(found, expected)
+    # it reaches what the labels mean, for their size is the judges' slope too
+    found.backward()
+    label = next(task.networks["labels"].parameters())
+    assert (label.grad is not None) == (recipe == "labels")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -759,11 +788,12 @@ def test_all_values_of_labels_are_compared_as_by_hand(
     logits = [torch.randn(8, len(asked)) for _ in config.sizes]
     values = [stage[:, 16:] for stage in logits]
     own, allowed = batch.attributes[None], pairs.equally_right(batch)
-    for generated, right, told in (
-        (False, own, None),
-        (True, torch.cat([own, allowed]), pairs.told(batch)),
+    for noise, right, told in (
+        (None, own, None),
+        (torch.randn(8, 5), torch.cat([own, allowed]), pairs.told(batch)),
     ):
-        found = task._matching(logits, choices, batch, step, generated)
+        generated = noise is not None
+        found = task._matching(logits, choices, batch, step, noise)
         expected = [values_loss(stage, right, sizes, told) for stage in values]
         expected += [
             choices_loss([stage[:, :16]], choices, step, generated) for stage in logits
@@ -838,18 +868,108 @@ def test_the_loss_of_reading_by_hand(
     logits = task.networks["reader"](torch.nn.functional.layer_norm(sentence, (6,)))
     costs, first = [], 0
     for column, size in zip(batch.attributes.T, task.label_sizes, strict=True):
-        for row, value in zip(logits[:, first : first + size], column, strict=True):
+        options = logits[:, first : first + size + 1]  # "does not apply" is the first
+        for row, value in zip(options, column, strict=True):
             if value >= 0:
-                costs.append(-row.log_softmax(0)[value])
-        first += size
+                costs.append(-row.log_softmax(0)[value + 1])
+        first += size + 1
     assert len(costs) == batch.attributes.numel() - 1
     torch.testing.assert_close(found, torch.stack(costs).mean())
-    # who knows nothing pays log n for each label
+    # who knows nothing pays log (n + 1) for each label
     torch.nn.init.zeros_(task.networks["reader"].weight)
     torch.nn.init.zeros_(task.networks["reader"].bias)
     ignorant = task._reading("text", sentence, dataset.batch(range(5))).item()
-    mean = sum(math.log(size) for size in task.label_sizes) / len(task.label_sizes)
+    mean = sum(math.log(n + 1) for n in task.label_sizes) / len(task.label_sizes)
     assert ignorant == pytest.approx(mean, rel=1e-5)
+
+
+def test_reading_a_pair_whose_sides_are_open_either_order_will_do(
+    matcher: DAMSMMatcher,
+) -> None:
+    pairs = load_dataset(
+        "shapes", "train", 16, objects=(2,), attributes=TAUGHT, size=64
+    )
+    task = a_task(RECIPES["reading"], matcher, pairs)
+    task.equally_right, task.told = pairs.equally_right, pairs.told
+    batch = pairs.batch(range(64))
+    said = torch.tensor(["relation" in scene.mentions for scene in batch.scenes])
+    one, other, told = (
+        batch.attributes,
+        pairs.equally_right(batch)[0],
+        pairs.told(batch),
+    )
+    reader = task.networks["reader"]
+    sentences = torch.zeros(64, 6)
+
+    def cost(row: int, rows: Tensor) -> float:
+        """Of somebody who is sure of these rows, about one caption."""
+        parts = zip(rows[row], task.label_sizes, strict=True)
+        sure = [
+            20.0 * torch.nn.functional.one_hot(value + 1, size + 1)
+            for value, size in parts
+        ]
+        with torch.no_grad():
+            reader.weight.zero_()
+            reader.bias.copy_(torch.cat(sure))
+        return task._reading("text", sentences[:1], pairs.batch([row])).item()
+
+    both = (one != other) & told
+    assert (both.any(dim=1) & ~said).any()
+    for row in range(64):
+        assert cost(row, one) < 1e-5 and cost(row, other) < 1e-5
+        # half of one order and half of the other is no order
+        mixed = one.clone()
+        if both[row].sum() > 1:
+            first = both[row].nonzero()[0]
+            mixed[row, first] = other[row, first]
+            assert cost(row, mixed) > 1
+
+
+def test_the_noise_tells_drawn_pictures_what_captions_leave_open(
+    matcher: DAMSMMatcher,
+) -> None:
+    pairs = load_dataset(
+        "shapes", "train", 16, objects=(1, 2), attributes=TAUGHT, size=16
+    )
+    config = replace(RECIPES["labels"], noise_labels=True, noise_dim=20)
+    task = a_task(config, matcher, pairs)
+    task.equally_right, task.told = pairs.equally_right, pairs.told
+    task.by_lot = pairs.by_lot  # what build() hands over
+    batch, sizes = pairs.batch(range(8)), task.label_sizes
+    count = sum(sizes) + len(sizes)
+    logits = [torch.randn(8, count) for _ in config.sizes]
+    noise = torch.randn(8, 20)
+    row, counted = pairs.by_lot(batch, noise)
+    assert (counted & ~pairs.told(batch)).any()
+    # real pictures have their own labels
+    own = task._labels_of(batch, None)
+    assert torch.equal(own[0][0], batch.attributes) and own[1] is None
+    right, told = task._labels_of(batch, noise)
+    assert torch.equal(right[0], row) and torch.equal(told, counted)
+    scores = task._with_labels(logits, batch, noise)
+    for stage, score in zip(logits, scores, strict=True):
+        shown = completed(stage, row[None], sizes, counted)
+        assert torch.equal(shown[counted], row[counted])
+        torch.testing.assert_close(score, rows_score(stage, shown, sizes))
+    settings = {"steps": 2, "batch_size": 8, "log_every": 1, "progress": "none"}
+    run = fit(task, pairs, TrainingConfig(**settings))
+    assert all(math.isfinite(v) for row in run.history for v in row.values())
+
+
+def test_labels_by_noise_need_a_data_set_that_knows_what_is_open() -> None:
+    emoji = load_dataset("emoji", image_size=64, language="both")
+    config = AttnGANTask.defaults("smoke", "emoji")[0]
+    config = replace(
+        config, sizes=(32, 64), labels=True, every_value=True, noise_labels=True
+    )
+    with pytest.raises(ValueError, match=r"noise_labels=True.*'emoji' does not"):
+        AttnGANTask.build(config, emoji)
+    shapes = load_dataset("shapes", image_size=32, language="both", objects=(1,))
+    config = replace(
+        AttnGANTask.defaults("smoke", "shapes")[0], noise_labels=True, noise_dim=7
+    )
+    with pytest.raises(ValueError, match=r"must hold 8 numbers .* got 7"):
+        AttnGANTask.build(config, shapes)
 
 
 def test_wrong_pairs_never_say_the_same(
