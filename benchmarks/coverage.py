@@ -12,6 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mmgen.data.shapes import COLOURS, HELD_OUT, SHAPES
 from mmgen.metrics.coverage import mode_coverage, world_coverage
 from mmgen.pretrained import load
@@ -50,7 +52,7 @@ def main() -> None:
         known[given.label or name] = report.to_json()
         print(f"{given.label or name}\n{report}\n", flush=True)
     given.results.mkdir(parents=True, exist_ok=True)
-    write_json(file, {"models": known, "environment": environment()})
+    write_json(file, {"models": known, "environment": environment(torch.device("cpu"))})
 
 
 if __name__ == "__main__":

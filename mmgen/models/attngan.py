@@ -1372,7 +1372,7 @@ class AttnGANTask:
         if scale == "full":
             if dataset_name == "shapes":
                 data["attributes"] = TAUGHT
-                config = replace(config, reading_weight=1.0, noise_labels=True)
+                config = replace(config, reading_weight=1.0)
             training |= {
                 "steps": 30_000,
                 "batch_size": 64,
