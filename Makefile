@@ -45,9 +45,9 @@ test: book lint
 notebooks: .venv/installed
 	$(BIN)/python book/tools/execute.py
 
-# without those that train for many minutes
+# without those that train for many minutes, and the one that asks a run's judges
 bench: .venv/installed
-	@set -e; for file in $$(grep -l __main__ benchmarks/*.py | grep -v -e objectives -e ablations -e matching); do \
+	@set -e; for file in $$(grep -l __main__ benchmarks/*.py | grep -v -e objectives -e ablations -e matching -e judges); do \
 	  echo; echo "== $$file"; $(BIN)/python -m benchmarks.$$(basename $$file .py); done
 
 # for teachers: what students and graders get, with a seed that stays with the teacher

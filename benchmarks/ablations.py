@@ -160,6 +160,7 @@ def main() -> None:
                 flush=True,
             )
         found[name] = {
+            **found.get(name, {}),  # such as what the row was on another machine
             "changes": json.loads(json.dumps({**changes, **other})),
             "overall": pooled(runs),
             "runs": runs,

@@ -34,14 +34,9 @@ def main() -> None:
     """Measure, print and keep."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("models", nargs="*", default=MODELS, metavar="NAME")
-    parser.add_argument(
-        "--as", dest="label", help="name of the entry, where one model is measured"
-    )
     parser.add_argument("--pictures", type=int, default=64, help="of each caption")
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
-    if given.label and len(given.models) != 1:
-        parser.error("--as names the entry of one model; give one.")
     file = given.results / "mode-coverage.json"
     known: dict[str, Any] = {}
     if file.exists():
@@ -49,8 +44,8 @@ def main() -> None:
     known["the world itself"] = world_coverage(CAPTIONS, given.pictures).to_json()
     for name in given.models:
         report = mode_coverage(load(name), CAPTIONS, given.pictures)
-        known[given.label or name] = report.to_json()
-        print(f"{given.label or name}\n{report}\n", flush=True)
+        known[name] = report.to_json()
+        print(f"{name}\n{report}\n", flush=True)
     given.results.mkdir(parents=True, exist_ok=True)
     write_json(file, {"models": known, "environment": environment(torch.device("cpu"))})
 

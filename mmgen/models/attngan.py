@@ -898,8 +898,6 @@ class AttnGANTask:
             for name in ("generator", "discriminator", "labels"):
                 self.networks[name].requires_grad_(False)
         self._drawn: _Drawn | None = None  # of the discriminators' phase
-        # what _right found for the last batch, which every phase asks for
-        self._known: tuple[Batch, Tensor, Tensor | None] | None = None
 
     @classmethod
     def build(cls, config: AttnGANConfig, dataset: CaptionedDataset) -> AttnGANTask:
@@ -991,16 +989,17 @@ class AttnGANTask:
         if step.phase == "discriminator":
             return self._discriminator_step(batch, step)
         if step.phase == "reading":
+            meeting = self._meeting(batch)
             losses = [
                 self._reading(
-                    name, self.networks[name](batch.tokens, batch.lengths)[1], batch
+                    name, self.networks[name](batch.tokens, batch.lengths)[1], meeting
                 )
                 for name in _READERS
             ]
             return {"loss": torch.stack(losses).sum()}
         return self._generator_step(batch, step)
 
-    def _reading(self, name: str, sentence: Tensor, batch: Batch) -> Tensor:
+    def _reading(self, name: str, sentence: Tensor, meeting: _Labels) -> Tensor:
         """How well a text encoder's sentence (B, D) tells its scene's labels, in nats.
 
         A mean over labels that captions tell. Of two objects whose sides are left open
@@ -1008,12 +1007,13 @@ class AttnGANTask:
         one picture, it could but guess, half and half for every label, and would forget
         which colour belongs to which shape.
         """
-        right, told = self._right(batch)
         sentence = layer_norm(sentence, sentence.shape[-1:])
         logits = self.networks[_READERS[name]](sentence)
-        counted = right[0] >= 0 if told is None else told
-        cost = values_loss(logits, right, self.label_sizes, counted)
-        return cost * len(batch) / counted.sum().clamp(min=1)
+        rows, counted = meeting
+        if counted is None:
+            counted = rows[0] >= 0
+        cost = values_loss(logits, rows, self.label_sizes, counted)
+        return cost * len(sentence) / counted.sum().clamp(min=1)
 
     def _discriminator_step(self, batch: Batch, step: Any) -> dict[str, Tensor]:
         if step.accumulating:
@@ -1044,9 +1044,7 @@ class AttnGANTask:
             )
         matching = self._matching([wrong for _, _, wrong in real], choices, batch, step)
         with_labels = self._with_labels([w for _, _, w in real], batch, None)
-        drawn_labels = self._with_labels(
-            [stage[-1] for stage in fake], batch, drawn.noise
-        )
+        drawn_labels = self._with_labels([stage[-1] for stage in fake], batch, drawn)
         if choices:
             real = [(c, u, w[:, : len(mismatched)]) for c, u, w in real]
         weights = [
@@ -1065,7 +1063,8 @@ class AttnGANTask:
             refused = _loss_of_fakes(claims, self.config.objective).mean()
             loss = loss + self.config.labels_weight * (accepted / 2 + refused / 3)
         if self.config.reading_weight:
-            reading = self._reading("judge_text", sentence, batch)
+            assert drawn.meeting is not None  # _draw() has made sure
+            reading = self._reading("judge_text", sentence, drawn.meeting)
             loss = loss + self.config.reading_weight * reading
         if self.config.r1_weight and step.index % self.config.r1_every == 0:
             penalty = self._penalty(reals, sentence.detach(), batch)
@@ -1092,7 +1091,7 @@ class AttnGANTask:
             self._augmented(output.images, step), sentence, asked
         )
         adversarial = adversarial_loss(judged, self.config.objective)
-        claims = self._with_labels([stage[-1] for stage in judged], batch, drawn.noise)
+        claims = self._with_labels([stage[-1] for stage in judged], batch, drawn)
         if claims:
             pairs = [(stage,) for stage in claims]
             adversarial = adversarial + self.config.labels_weight * adversarial_loss(
@@ -1106,7 +1105,7 @@ class AttnGANTask:
         }
         if choices:
             matching = self._matching(
-                [wrong for _, _, wrong in judged], choices, batch, step, drawn.noise
+                [wrong for _, _, wrong in judged], choices, batch, step, drawn
             )
             scalars["loss"] = scalars["loss"] + self.config.matching_weight * matching
             scalars["matching"] = matching
@@ -1115,7 +1114,8 @@ class AttnGANTask:
             scalars["loss"] = scalars["loss"] + self.config.damsm_weight * match
             scalars["damsm"] = match
         if self.config.reading_weight:
-            reading = self._reading("text", drawn.told, batch)
+            assert drawn.meeting is not None  # _draw() has made sure
+            reading = self._reading("text", drawn.told, drawn.meeting)
             scalars["loss"] = scalars["loss"] + self.config.reading_weight * reading
             scalars["reading"] = reading
         return scalars
@@ -1142,7 +1142,15 @@ class AttnGANTask:
         noise = step.randn(len(batch), self.config.noise_dim)
         eps = step.randn(len(batch), self.config.condition_dim)
         output = self.networks["generator"](noise, *shown, batch.mask, eps)
-        return _Drawn(output, words, sentence, shown[1], noise)
+        drawn = _Drawn(output, words, sentence, shown[1])
+        if not (self.config.every_value or self.config.reading_weight):
+            return drawn
+        meeting = asked = self._meeting(batch)
+        if self.config.noise_labels:
+            decided = self.by_lot(batch, noise)
+            assert decided is not None  # build() has made sure
+            asked = _Labels(decided[0][None], decided[1])
+        return drawn._replace(meeting=meeting, asked=asked)
 
     def _judged_sentence(self, batch: Batch, drawn: _Drawn) -> Tensor:
         """The sentence feature that the discriminators are told, (B, D)."""
@@ -1220,7 +1228,7 @@ class AttnGANTask:
         choices: list[Choices],
         batch: Batch,
         step: Any,
-        noise: Tensor | None = None,
+        drawn: _Drawn | None = None,
     ) -> Tensor:
         """How surely the pictures of all stages pick among the choices, a scalar.
 
@@ -1229,25 +1237,25 @@ class AttnGANTask:
             choices: of ``_choices``; what follows them are values of labels.
             batch: this process's.
             step: the loop's step: ``gather``.
-            noise: of pictures that were drawn from the batch's captions, (B, Z). They
-                answer for what these tell; where they lie in which order is free.
+            drawn: where the pictures were drawn from the batch's captions. They answer
+                for what these tell; where they lie in which order is free.
         """
         if not choices:
             return torch.zeros((), device=logits[0].device)
         counts = [len(group.ids) for group in choices]
         compared = sum(counts)
         stages = [stage[:, :compared].split(counts, dim=1) for stage in logits]
-        losses = [choices_loss(s, choices, step, noise is not None) for s in stages]
+        losses = [choices_loss(s, choices, step, drawn is not None) for s in stages]
         if self.config.every_value:
-            right, told = self._labels_of(batch, noise)
+            rows, counted = self._labels_of(batch, drawn)
             losses += [
-                values_loss(stage[:, compared:], right, self.label_sizes, told)
+                values_loss(stage[:, compared:], rows, self.label_sizes, counted)
                 for stage in logits
             ]
         return torch.stack(losses).sum()
 
     def _with_labels(
-        self, logits: list[Tensor], batch: Batch, noise: Tensor | None
+        self, logits: list[Tensor], batch: Batch, drawn: _Drawn | None
     ) -> list[Tensor]:
         """How real the pictures of every stage look with their labels, (B,) each.
 
@@ -1256,46 +1264,31 @@ class AttnGANTask:
         """
         if not self.config.labels_weight:
             return []
-        right, told = self._labels_of(batch, noise)
+        rows, counted = self._labels_of(batch, drawn)
         count = sum(self.label_sizes) + len(self.label_sizes)
         return [
             rows_score(
                 stage[:, -count:],
-                completed(stage[:, -count:].detach(), right, self.label_sizes, told),
+                completed(stage[:, -count:].detach(), rows, self.label_sizes, counted),
                 self.label_sizes,
             )
             for stage in logits
         ]
 
-    def _labels_of(
-        self, batch: Batch, noise: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Rows of labels that pictures may show, (N, B, A), and which count, (B, A).
-
-        Args:
-            batch: this process's.
-            noise: z of drawn pictures, (B, Z). They have what their captions tell, and
-                of the rest, where so configured, what the noise tells. Real ones, None,
-                have their own.
-        """
+    def _labels_of(self, batch: Batch, drawn: _Drawn | None) -> _Labels:
+        """What pictures answer for: their own labels, or, if drawn, what was asked."""
         assert batch.attributes is not None  # build() has made sure
-        if noise is None:
-            return batch.attributes[None], None
-        if not self.config.noise_labels:
-            return self._right(batch)
-        decided = self.by_lot(batch, noise)
-        assert decided is not None  # build() has made sure
-        row, counted = decided
-        return row[None], counted
+        if drawn is None:
+            return _Labels(batch.attributes[None], None)
+        assert drawn.asked is not None  # _draw() has made sure
+        return drawn.asked
 
-    def _right(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """Rows of labels that meet the captions, (N, B, A), and what these tell."""
+    def _meeting(self, batch: Batch) -> _Labels:
+        """Labels of pictures that would meet the captions, and what these tell."""
         assert batch.attributes is not None  # build() has made sure
-        if self._known is None or self._known[0] is not batch:
-            own, allowed = batch.attributes[None], self.equally_right(batch)
-            right = own if allowed is None else torch.cat([own, allowed])
-            self._known = batch, right, self.told(batch)
-        return self._known[1:]
+        own, allowed = batch.attributes[None], self.equally_right(batch)
+        rows = own if allowed is None else torch.cat([own, allowed])
+        return _Labels(rows, self.told(batch))
 
     def _match(self, images: Tensor, batch: Batch, drawn: _Drawn, step: Any) -> Tensor:
         """The matching loss of drawn pictures against the captions of all processes."""
@@ -1468,6 +1461,13 @@ def _paper_defaults(
 _READERS = {"text": "reader", "judge_text": "judge_reader"}
 
 
+class _Labels(NamedTuple):
+    """Rows of labels of which a picture may show any, and which labels count."""
+
+    rows: Tensor  # (N, B, A)
+    counted: Tensor | None  # (B, A) bool; None: all
+
+
 class _Drawn(NamedTuple):
     """What the generator drew in the discriminators' phase, for its own phase."""
 
@@ -1475,7 +1475,10 @@ class _Drawn(NamedTuple):
     words: Tensor  # (B, T, D) of the matching model
     sentence: Tensor  # (B, D) of the matching model
     told: Tensor  # (B, D), what the generator was told
-    noise: Tensor  # (B, Z)
+    meeting: _Labels | None = None  # what would meet the captions
+    asked: _Labels | None = (
+        None  # of that, where the noise tells it, what was asked for
+    )
     choices: list[Choices] | None = None  # what the pictures were compared with
 
 

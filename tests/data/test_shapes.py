@@ -16,6 +16,7 @@ from mmgen.data.shapes import (
     COLOURS,
     HELD_OUT,
     KINDS,
+    LABEL_VALUES,
     POSITIONS,
     RELATIONS,
     SHAPES,
@@ -39,7 +40,6 @@ from mmgen.data.shapes import (
 from mmgen.data.shapes_language import MAX_TOKENS
 from mmgen.data.shapes_render import coverage
 from mmgen.data.shapes_world import GAP, SCALE, UNITS, holds, relation_of
-from mmgen.models.cgan import TAUGHT
 
 STAR = Object.at("star", "red", "large", "upper left")
 CIRCLE = Object.at("circle", "blue", "small", "lower right")
@@ -703,7 +703,7 @@ def test_labels_of_the_other_object_are_told_of_pairs():
 
 def test_lots_decide_what_captions_leave_open_and_nothing_else():
     dataset = load_dataset(
-        "shapes", "train", 16, objects=(1, 2), attributes=TAUGHT, size=300
+        "shapes", "train", 16, objects=(1, 2), attributes=tuple(LABEL_VALUES), size=300
     )
     batch = dataset.batch(range(300))
     own, told, allowed = (
@@ -718,7 +718,7 @@ def test_lots_decide_what_captions_leave_open_and_nothing_else():
     assert (counted | ~told).all() and (row[counted] >= 0).all()
     rows = torch.cat([own[None], allowed])
     order, place, size, ground, other = noise.split([4, 5, 2, 4, 2], dim=1)
-    column = {name: i for i, name in enumerate(TAUGHT)}
+    column = {name: i for i, name in enumerate(LABEL_VALUES)}
     for i, scene in enumerate(batch.scenes):
         start = rows[order[i].argmax(), i]  # its own, exchanged, turned, or both
         pair = len(scene.objects) == 2

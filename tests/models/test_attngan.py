@@ -788,12 +788,13 @@ def test_all_values_of_labels_are_compared_as_by_hand(
     logits = [torch.randn(8, len(asked)) for _ in config.sizes]
     values = [stage[:, 16:] for stage in logits]
     own, allowed = batch.attributes[None], pairs.equally_right(batch)
-    for noise, right, told in (
+    step.randn = torch.randn
+    for drawn, right, told in (
         (None, own, None),
-        (torch.randn(8, 5), torch.cat([own, allowed]), pairs.told(batch)),
+        (task._draw(batch, step), torch.cat([own, allowed]), pairs.told(batch)),
     ):
-        generated = noise is not None
-        found = task._matching(logits, choices, batch, step, noise)
+        generated = drawn is not None
+        found = task._matching(logits, choices, batch, step, drawn)
         expected = [values_loss(stage, right, sizes, told) for stage in values]
         expected += [
             choices_loss([stage[:, :16]], choices, step, generated) for stage in logits
@@ -864,7 +865,7 @@ def test_the_loss_of_reading_by_hand(
     batch = dataset.batch(range(5))
     batch.attributes[2, 1] = -1  # does not apply: costs nothing
     sentence = torch.randn(5, 6)
-    found = task._reading("text", sentence, batch)
+    found = task._reading("text", sentence, task._meeting(batch))
     logits = task.networks["reader"](torch.nn.functional.layer_norm(sentence, (6,)))
     costs, first = [], 0
     for column, size in zip(batch.attributes.T, task.label_sizes, strict=True):
@@ -878,7 +879,8 @@ def test_the_loss_of_reading_by_hand(
     # who knows nothing pays log (n + 1) for each label
     torch.nn.init.zeros_(task.networks["reader"].weight)
     torch.nn.init.zeros_(task.networks["reader"].bias)
-    ignorant = task._reading("text", sentence, dataset.batch(range(5))).item()
+    meeting = task._meeting(dataset.batch(range(5)))
+    ignorant = task._reading("text", sentence, meeting).item()
     mean = sum(math.log(n + 1) for n in task.label_sizes) / len(task.label_sizes)
     assert ignorant == pytest.approx(mean, rel=1e-5)
 
@@ -911,7 +913,8 @@ def test_reading_a_pair_whose_sides_are_open_either_order_will_do(
         with torch.no_grad():
             reader.weight.zero_()
             reader.bias.copy_(torch.cat(sure))
-        return task._reading("text", sentences[:1], pairs.batch([row])).item()
+        meeting = task._meeting(pairs.batch([row]))
+        return task._reading("text", sentences[:1], meeting).item()
 
     both = (one != other) & told
     assert (both.any(dim=1) & ~said).any()
@@ -939,14 +942,18 @@ def test_the_noise_tells_drawn_pictures_what_captions_leave_open(
     count = sum(sizes) + len(sizes)
     logits = [torch.randn(8, count) for _ in config.sizes]
     noise = torch.randn(8, 20)
+    step = SimpleNamespace(
+        randn=lambda *shape: noise if shape == noise.shape else torch.randn(shape)
+    )
+    drawn = task._draw(batch, step)
     row, counted = pairs.by_lot(batch, noise)
     assert (counted & ~pairs.told(batch)).any()
     # real pictures have their own labels
     own = task._labels_of(batch, None)
     assert torch.equal(own[0][0], batch.attributes) and own[1] is None
-    right, told = task._labels_of(batch, noise)
+    right, told = task._labels_of(batch, drawn)
     assert torch.equal(right[0], row) and torch.equal(told, counted)
-    scores = task._with_labels(logits, batch, noise)
+    scores = task._with_labels(logits, batch, drawn)
     for stage, score in zip(logits, scores, strict=True):
         shown = completed(stage, row[None], sizes, counted)
         assert torch.equal(shown[counted], row[counted])
