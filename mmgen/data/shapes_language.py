@@ -29,19 +29,19 @@ EN_SHAPES = {
 }
 ZH_SHAPES = {
     "circle": ("圆形", "圆", "圆点", "圆盘"),
-    "square": ("正方形", "方形", "方块", "四方形"),
-    "triangle": ("三角形", "三角", "三角图形", "三角块"),
-    "star": ("五角星", "星形", "星星", "星"),
-    "heart": ("心形", "爱心", "桃心", "心"),
-    "cross": ("十字", "十字形", "加号", "十字架"),
+    "square": ("正方形", "方块", "方形"),
+    "triangle": ("三角形", "三角"),
+    "star": ("五角星", "星星", "星"),
+    "heart": ("爱心", "桃心", "心"),
+    "cross": ("十字", "十字形", "加号"),
 }
 EN_SIZES = {
     "small": ("small", "little", "tiny", "mini"),
     "large": ("large", "big", "huge", "giant"),
 }
 ZH_SIZES = {
-    "small": ("小的", "小号的", "很小的", "小小的"),
-    "large": ("大的", "大号的", "很大的", "大大的"),
+    "small": ("小的", "小小的", "很小的"),
+    "large": ("大的", "大大的", "很大的"),
 }
 ZH_COLOURS = {
     "red": "红",
@@ -53,7 +53,6 @@ ZH_COLOURS = {
     "pink": "粉",
     "black": "黑",
 }
-ZH_COLOUR_FORMS = ("{}色的", "{}色", "{}颜色的", "{}")
 EN_POSITIONS = {
     "center": ("center", "middle"),
     "upper left": ("upper left", "top left"),
@@ -62,11 +61,11 @@ EN_POSITIONS = {
     "lower right": ("lower right", "bottom right"),
 }
 ZH_POSITIONS = {
-    "center": ("中央", "中间", "中心", "正中"),
-    "upper left": ("左上角", "左上方", "左上", "左上部"),
-    "upper right": ("右上角", "右上方", "右上", "右上部"),
-    "lower left": ("左下角", "左下方", "左下", "左下部"),
-    "lower right": ("右下角", "右下方", "右下", "右下部"),
+    "center": ("中央", "中间", "中心", "正中央"),
+    "upper left": ("左上角",),
+    "upper right": ("右上角",),
+    "lower left": ("左下角",),
+    "lower right": ("右下角",),
 }
 EN_RELATIONS = {
     "left of": ("left of", "to the left of", "on the left of", "on the left side of"),
@@ -80,10 +79,10 @@ EN_RELATIONS = {
     "below": ("below", "under", "beneath", "lower than"),
 }
 ZH_RELATIONS = {
-    "left of": ("左边", "左侧", "左面", "左方"),
-    "right of": ("右边", "右侧", "右面", "右方"),
-    "above": ("上方", "上面", "上边", "上侧"),
-    "below": ("下方", "下面", "下边", "下侧"),
+    "left of": ("左边", "左侧", "左面"),
+    "right of": ("右边", "右侧", "右面"),
+    "above": ("上方", "上面", "上边"),
+    "below": ("下方", "下面", "下边"),
 }
 ZH_BACKGROUNDS = {
     "white": "白色",
@@ -101,7 +100,6 @@ ZH_BACKGROUND_FORMS = ("背景是{}", "背景为{}", "{}背景", "{}的背景")
 EN_NUMBERS = {2: ("two", "2"), 3: ("three", "3"), 4: ("four", "4")}
 EN_GROUPS = ("{}", "{}", "exactly {}", "a group of {}")
 ZH_NUMBERS = {1: ("一",), 2: ("两", "2"), 3: ("三", "3"), 4: ("四", "4")}
-ZH_GROUPS = ("{}个", "{}个", "一共{}个", "共有{}个")
 EN_FRAMES = (
     "",
     "",
@@ -112,6 +110,11 @@ EN_FRAMES = (
     "a drawing of ",
 )
 ZH_FRAMES = ("", "", "", "图中有", "画面中有", "这里有", "有")
+ZH_TOTALS = ("", "", "", "图中有", "有", "一共有", "图中共有", "画面中一共有")
+# Nouns that a bare 红 suits as well as 红色.
+_ZH_BARE = ("圆", "方块", "三角", "五角星", "星星", "星", "爱心", "心", "十字", "加号")
+# In words that describe wrote once, and that weights published then know.
+_ZH_EARLIER = "号颜部架四方图形块侧位于点盘"
 
 
 class _Choices:
@@ -194,14 +197,16 @@ def _english_group(group: ObjectDemand, choices: _Choices, alone: bool) -> str:
 def _english_position(position: str, choices: _Choices) -> str:
     place = choices.any(EN_POSITIONS[position])
     corner = " corner" if position != "center" and choices.below(2) else ""
-    return f"{choices.any(('in', 'at'))} the {place}{corner}"
+    word = choices.any(("in", "at"))
+    return f"{'in' if place == 'middle' else word} the {place}{corner}"
 
 
 def _describe_english(demand: Demand, choices: _Choices) -> str:
     groups, relation = _order(demand, choices)
     alone = len(groups) == 1
     phrases = [_english_group(group, choices, alone) for group in groups]
-    verb = "are" if groups[0].count > 1 else "is"
+    many = groups[0].count > 1 and not phrases[0].startswith("a group")
+    verb = "are" if many else "is"
     # three or four phrases fill the caption
     frame = choices.any(EN_FRAMES).format(**{"is": verb}) if len(groups) < 3 else ""
     if relation is not None:
@@ -223,58 +228,116 @@ def _describe_english(demand: Demand, choices: _Choices) -> str:
     return f"{frame}{text}{ground}"
 
 
-def _chinese_group(group: ObjectDemand, choices: _Choices, groups: int) -> str:
-    # Several groups, or two facts about each: the shorter words keep the caption short.
-    number = ZH_NUMBERS[group.count][choices.below(4) == 0 and group.count > 1]
-    counting = groups == 1 and group.count > 1
-    phrase = (choices.any(ZH_GROUPS) if counting else "{}个").format(number)
-    if group.size is not None:
-        phrase += choices.plainly(ZH_SIZES[group.size][: 4 if groups == 1 else 1])
-    if group.colour is not None:
-        short = groups > 2 or (groups == 2 and group.size is not None)
-        forms = ZH_COLOUR_FORMS if groups == 1 else ZH_COLOUR_FORMS[:2]
-        form = ZH_COLOUR_FORMS[1] if short else choices.any(forms)
-        phrase += form.format(ZH_COLOURS[group.colour])
-    nouns = [n for n in ZH_SHAPES[group.shape] if groups == 1 or len(n) <= 3]
-    return phrase + choices.plainly(tuple(nouns))
+def _chinese_nouns(groups: list[ObjectDemand], choices: _Choices) -> dict[str, str]:
+    """A noun for every shape: a caption calls like things alike."""
+    nouns = {}
+    for shape in dict.fromkeys(group.shape for group in groups):
+        sizes = {group.size for group in groups if group.shape == shape}
+        fitting = [
+            noun
+            for noun in ZH_SHAPES[shape]
+            # a dot is small, 小心 is "careful", and 大的星 limps
+            if (noun != "圆点" or "large" not in sizes)
+            and (noun not in ("心", "星") or sizes == {None})
+            # three or four phrases fill the caption, and 红色圆 limps
+            and (len(noun) > 1 or len(groups) < 3)
+        ]
+        nouns[shape] = choices.plainly(tuple(fitting))
+    return nouns
+
+
+def _bare(colour: str, noun: str) -> bool:
+    """Whether a colour goes without 色; 粉圆 is food, and 黑心 is cruel."""
+    return noun in _ZH_BARE and colour in "红黄绿蓝紫黑" and colour + noun != "黑心"
+
+
+def _chinese_phrase(
+    group: ObjectDemand, noun: str, number: str, size: str, style: int
+) -> str:
+    """A number, adjectives and a noun.
+
+    Args:
+        group: what it says.
+        noun, number: in Chinese.
+        size: the adjective for the size, with 的.
+        style: 0 writes 红色的圆形, 1 红色圆形, 2 红圆, where they are good.
+    """
+    counted = number + ("颗" if noun.endswith(("心", "星")) else "个")
+    brief = {"small": "小", "large": "大"}.get(group.size or "", "")
+    if group.colour is None:
+        return counted + (brief if style == 2 else size) + noun
+    colour = ZH_COLOURS[group.colour]
+    if group.size is None:
+        tail = "" if style == 2 else "色的" if style == 0 or len(noun) == 1 else "色"
+        return f"{counted}{colour}{tail}{noun}"
+    if style == 2 and group.size == "small":
+        return f"{counted}小{colour}{noun}"
+    # 大红 is a bright red, so that 大 goes with 的 or with the noun
+    if style == 0 or len(noun) == 1:
+        return f"{counted}{colour}色的{brief}{noun}"
+    return f"{counted}{size}{colour}色{noun}"
+
+
+def _chinese_phrases(groups: list[ObjectDemand], choices: _Choices) -> list[str]:
+    """The groups, counted and coloured in one way."""
+    nouns = _chinese_nouns(groups, choices)
+    style = max(choices.below(4) - 1, 0) if len(groups) < 3 else 1
+    if style == 2 and not all(
+        group.colour is None or _bare(ZH_COLOURS[group.colour], nouns[group.shape])
+        for group in groups
+    ):
+        style = 1
+    digits = choices.below(4) == 0 and all(group.count > 1 for group in groups)
+    # two facts about each of two groups: the shorter words keep the caption short
+    longest = 3 if len(groups) == 1 else 1
+    sizes = {size: choices.plainly(words[:longest]) for size, words in ZH_SIZES.items()}
+    return [
+        _chinese_phrase(
+            group,
+            nouns[group.shape],
+            ZH_NUMBERS[group.count][digits],
+            sizes.get(group.size or "", ""),
+            style,
+        )
+        for group in groups
+    ]
 
 
 def _describe_chinese(demand: Demand, choices: _Choices) -> str:
     groups, relation = _order(demand, choices)
+    phrases = _chinese_phrases(groups, choices)
     alone = len(groups) == 1
-    phrases = [_chinese_group(group, choices, len(groups)) for group in groups]
-    frame = choices.any(ZH_FRAMES)
+    frame = ""
     if relation is not None:
         place = choices.any(ZH_RELATIONS[relation])
         form = choices.below(4)
         if form < 2:
             text = f"{phrases[0]}{('在', '位于')[form]}{phrases[1]}的{place}"
-            frame = ""
         else:
             text = f"{phrases[1]}的{place}{('有', '是')[form - 2]}{phrases[0]}"
-            frame = ""
     elif alone and groups[0].position is not None:
-        place = choices.any(ZH_POSITIONS[groups[0].position])
+        place = choices.any(("", "", "图的", "画面的"))
+        place += choices.any(ZH_POSITIONS[groups[0].position])
         form = choices.below(4)
         if form < 2:
-            text, frame = f"{phrases[0]}{('在', '位于')[form]}{place}", ""
+            text = f"{phrases[0]}{('在', '位于')[form]}{place}"
         else:
             text = f"{place}{('有', '是')[form - 2]}{phrases[0]}"
-            frame = choices.any(("", "图的", "画面的"))
-    else:
+    elif alone:
         text = phrases[0]
-        if len(phrases) > 1:
-            text = f"{'、'.join(phrases[:-1])}{choices.any(('和', '与'))}{phrases[-1]}"
-        if len(phrases) > 2 or (phrases[0][0] in "一共" and groups[0].count > 1):
-            frame = ""
-    text = frame + text
+        frame = choices.any(ZH_TOTALS if groups[0].count > 1 else ZH_FRAMES)
+    else:
+        text = f"{'、'.join(phrases[:-1])}{choices.any(('和', '与'))}{phrases[-1]}"
+        if len(phrases) < 3:
+            frame = choices.any(ZH_FRAMES)
     if demand.background is None:
-        return text
+        return frame + text
     ground = ZH_BACKGROUNDS[demand.background]
     form = choices.below(len(ZH_BACKGROUND_FORMS) + 1)
     if form == len(ZH_BACKGROUND_FORMS):
-        return f"{ground}背景上，{text}"
-    return f"{text}，{ZH_BACKGROUND_FORMS[form].format(ground)}"
+        # where things are is said already: no 图中 after 背景上
+        return f"{ground}背景上{'有' if frame else '，'}{text}"
+    return f"{frame}{text}，{ZH_BACKGROUND_FORMS[form].format(ground)}"
 
 
 def _paraphrases(*tables: Mapping[Any, tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
@@ -293,12 +356,12 @@ def vocabulary(language: str) -> Vocabulary:
     english += [plural(noun) for nouns in EN_SHAPES.values() for noun in nouns]
     english += ["in at the", *BACKGROUNDS]
     english += [*EN_FRAMES, *EN_GROUPS, *EN_BACKGROUND_FORMS]
-    chinese = ["个在位于的有是和与图画面背景上"]
+    chinese = ["个颗在位于的有是和与图画面背景上色大小", _ZH_EARLIER]
     for words in _paraphrases(
         ZH_SHAPES, ZH_SIZES, ZH_POSITIONS, ZH_RELATIONS, ZH_NUMBERS
     ):
         chinese += words
-    chinese += [*ZH_COLOURS.values(), *ZH_BACKGROUNDS.values(), *ZH_COLOUR_FORMS]
-    chinese += [*ZH_FRAMES, *ZH_GROUPS, *ZH_BACKGROUND_FORMS]
+    chinese += [*ZH_COLOURS.values(), *ZH_BACKGROUNDS.values()]
+    chinese += [*ZH_FRAMES, *ZH_TOTALS, *ZH_BACKGROUND_FORMS]
     texts = {"en": english, "zh": chinese, "both": english + chinese}
     return Vocabulary.build(texts[language], language)

@@ -1,18 +1,30 @@
-"""What captions of Shapes demand, found out word by word.
+"""What captions of Shapes demand: understood in full, or refused with the reason.
 
-At every word the longest phrase that the lexicon knows is taken, in either language;
-one pass over the phrases then puts them together.
+Every word and mark of a caption must have its place in a sentence of the grammar
+(``shapes_grammar``). A chart holds all derivations at once, so Chinese is cut into
+words in all possible ways; a caption that can mean two things is refused.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+import re
+import unicodedata
 from functools import lru_cache
 from typing import Any
 
-from mmgen.data import shapes_language as words
-from mmgen.data.shapes_demand import OPPOSITE, Demand, ObjectDemand, canonical
+from mmgen.data.shapes_demand import Demand, ObjectDemand, canonical
+from mmgen.data.shapes_grammar import (
+    HANZI,
+    Grammar,
+    Group,
+    Refusal,
+    Related,
+    Row,
+    Step,
+    grammar,
+    tokens_of,
+)
 from mmgen.data.shapes_world import (
     BACKGROUNDS,
     COLOURS,
@@ -22,197 +34,381 @@ from mmgen.data.shapes_world import (
     SHAPES,
     SIZES,
 )
-from mmgen.data.vocabulary import tokenize
 
-_Symbol = tuple[str, Any]  # what kind of phrase, and what it stands for
+_CONTENT = re.compile(r"[^\s.,;:!?。，、；：！？…]")
+_MOST_CHARACTERS = 200  # far more than any caption needs
+_HANZI = re.compile(f"[{HANZI}]")
 
-_FILLERS = (
-    *("the", "of", "in", "is", "are", "with", "there is", "there are", "that is"),
-    *("that are", "colored", "coloured", "exactly", "a group of", "a picture of"),
-    *("an image of", "a drawing of", "a photo of", "picture", "image", "drawing"),
-    *("photo", "的", "有", "是", "一共", "共有", "这里", "图中", "图的", "画面中"),
-    "画面的",
+# Full-width letters and marks are the plain ones; and traditional characters of Shapes
+# are the simplified ones. All are single characters: places in the text stay the same.
+_PLAIN = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_PLAIN |= str.maketrans("’‘。", "''.") | str.maketrans(
+    "個顆兩倆圓紅藍綠黃塊邊側點盤愛號顏圖畫裡裏間於與還這淺總處對無沒僅請著為爲為頭",
+    "个颗两俩圆红蓝绿黄块边侧点盘爱号颜图画里里间于与还这浅总处对无没仅请着为为为头",
 )
 
+# 大红色 is a bright red and no large one, 小心 is "careful", 正中心 is the very middle.
+_LONGER = {"大": ("红色", "红颜"), "小": ("心",), "正中": ("心",)}
 
-@lru_cache(maxsize=1)
-def _lexicon() -> dict[tuple[str, ...], _Symbol]:
-    """Phrases, as tokens, and what they mean."""
-    entries: dict[tuple[str, ...], _Symbol] = {}
-
-    def add(kind: str, value: Any, *texts: str) -> None:
-        for text in texts:
-            entries[tuple(tokenize(text))] = (kind, value)
-
-    add("filler", None, *_FILLERS)
-    add("and", None, "and", "和", "与", "以及", "还有")
-    add("at", None, "在", "位于")
-    add("count", 1, "a", "an", "one", "1", "1个")
-    add("count", 2, "a pair of", "二个")
-    for number, english in words.EN_NUMBERS.items():
-        add("count", number, *english)
-    for number, chinese in words.ZH_NUMBERS.items():
-        add("count", number, *chinese, *(f"{word}个" for word in chinese))
-    for shape in SHAPES:
-        for noun in words.EN_SHAPES[shape]:
-            add("shape", shape, noun, words.plural(noun))
-        add("shape", shape, *words.ZH_SHAPES[shape])
-    add("shape", "circle", "dot", "dots", "disk", "disks", "圆圈")
-    for size in SIZES:
-        add("size", size, *words.EN_SIZES[size], *words.ZH_SIZES[size])
-    add("size", "small", "小", "小号")
-    add("size", "large", "大", "大号", "巨大", "巨大的")
-    for colour in COLOURS:
-        hanzi = words.ZH_COLOURS[colour]
-        forms = (form.format(hanzi) for form in words.ZH_COLOUR_FORMS)
-        add("colour", colour, colour, *forms)
-    add("colour", "pink", "粉红", "粉红色", "粉红色的")
-    for position in POSITIONS:
-        for place in words.EN_POSITIONS[position]:
-            for tail in (place, f"{place} corner"):
-                forms = (f"{word} {tail}" for word in ("in the", "at the", "on the"))
-                add("position", position, tail, f"at {tail}", f"the {tail}", *forms)
-        add("position", position, *words.ZH_POSITIONS[position])
-    add("position", "center", "in the centre", "at the centre", "the centre", "centre")
-    for relation in RELATIONS:
-        sides = words.ZH_RELATIONS[relation]
-        add("relation", (relation, "en"), *words.EN_RELATIONS[relation])
-        add("relation", (relation, "zh"), *sides, *(f"的{side}" for side in sides))
-    add("relation", ("above", "en"), "on top of")
-    for ground in BACKGROUNDS:
-        for name in (ground, "grey") if ground == "gray" else (ground,):
-            forms = (form.format(name) for form in words.EN_BACKGROUND_FORMS)
-            add("background", ground, f"{name} background", f"a {name} background")
-            add("background", ground, f"the background is {name}", *forms)
-        hanzi = words.ZH_BACKGROUNDS[ground]
-        forms = (form.format(hanzi) for form in words.ZH_BACKGROUND_FORMS)
-        add("background", ground, f"{hanzi}背景上", f"在{hanzi}背景上", *forms)
-    return entries
+# Words that people use and Shapes does not, each with what to do about it.
+_ADVICE = {
+    "Shapes knows no negation; say only what the picture shows": (
+        *("not", "no", "none", "without", "except", "never", "nothing", "isn't"),
+        *("aren't", "neither", "nor", "but", "没", "不", "无", "除", "别", "非"),
+    ),
+    "Shapes knows no alternatives; say one of them": (
+        *("or", "either", "maybe", "perhaps", "或", "可能"),
+    ),
+    "say how many, from one to four": (
+        *("some", "several", "many", "few", "multiple", "lots", "any", "various"),
+        *("couple", "dozen", "几", "些", "许多", "很多", "多"),
+    ),
+    "Shapes compares no objects; give each its own size": (
+        *("bigger", "larger", "smaller", "biggest", "largest", "smallest", "same"),
+        *("equal", "比", "最", "较", "更", "同"),
+    ),
+    "say what each object is by itself": (
+        *("both", "each", "all", "them", "other", "another", "every", "都", "各"),
+        *("每", "其中", "另", "它们"),
+    ),
+    "小心 means 'careful'; write 小的心 or 小爱心": ("小",),
+}
+_ADVICE_ON = {word: advice for advice, words in _ADVICE.items() for word in words}
 
 
-@lru_cache(maxsize=1)
-def _known() -> tuple[int, frozenset[str]]:
-    """Tokens of the longest phrase, and all tokens that occur in any."""
-    lexicon = _lexicon()
-    return max(map(len, lexicon)), frozenset().union(*lexicon)
+class _Chart:
+    """All derivations of all parts of one caption, each found once."""
+
+    def __init__(self, tokens: list[str], gaps: set[int], language: Grammar) -> None:
+        self.tokens, self.gaps, self.grammar = tokens, gaps, language
+        self.found: list[dict[str, list]] = [{} for _ in range(len(tokens) + 1)]
+        self.phrases = [self._phrases(at) for at in range(len(tokens))] + [{}]
+        self.furthest = 0  # tokens that some attempt to read the caption understood
+
+    def _phrases(self, at: int) -> dict[str, list[tuple[Any, int]]]:
+        """Phrases that begin at a token, by kind: values and ends."""
+        here: dict[str, list[tuple[Any, int]]] = {}
+        tokens = self.tokens
+        for rest, kind, value in self.grammar.phrases.get(tokens[at], ()):
+            end = at + 1 + len(rest)
+            if rest and (
+                tuple(tokens[at + 1 : end]) != rest
+                or (self.gaps and not self.gaps.isdisjoint(range(at + 1, end)))
+            ):
+                continue
+            if self._is_other_word(at, end):
+                continue
+            here.setdefault(kind, []).append((value, end))
+        word = tokens[at]
+        if not here and re.fullmatch("[1-9][0-9]*|0", word):
+            here["NUMBER"] = [(int(word), at + 1)]
+        if at in self.gaps:
+            here["GAP"] = [("and", at)]
+        return here
+
+    def _is_other_word(self, at: int, end: int) -> bool:
+        """Whether a Chinese phrase is no word here, but the beginning of another."""
+        if end in self.gaps or end - at > 2:
+            return False
+        following = "".join(self.tokens[end : end + 2])
+        return following.startswith(_LONGER.get("".join(self.tokens[at:end]), ()))
+
+    def stranger(self) -> str | None:
+        """The first token that is in no phrase."""
+        reached = 0
+        for at, here in enumerate(self.phrases[:-1]):
+            ends = [end for found in here.values() for _, end in found]
+            reached = max(reached, *ends) if ends else reached
+            if reached <= at:
+                return self.tokens[at]
+        return None
+
+    def read(self, symbol: str, at: int) -> list[tuple[Any, int]]:
+        """Values and ends of all derivations of a symbol from a token on."""
+        steps = self.grammar.rules.get(symbol)
+        if steps is None:
+            return self.phrases[at].get(symbol, [])
+        known = self.found[at]
+        if symbol not in known:
+            results: list[tuple[Any, int]] = []
+            self._follow(steps, [((), at)], results)
+            if len(results) > 1:  # the same may be derived in several ways
+                results = list(dict.fromkeys(results))
+            known[symbol] = results
+        return known[symbol]
+
+    def _follow(
+        self, steps: list[Step], so_far: list[tuple[tuple, int]], results: list
+    ) -> None:
+        """Collect what rules derive whose first parts are read already."""
+        for step in steps:
+            longer = [
+                ((*values, value), end)
+                for values, middle in so_far
+                if not step.starts.isdisjoint(self.phrases[middle])
+                for value, end in self.read(step.symbol, middle)
+            ]
+            for _, end in longer:
+                if end > self.furthest:
+                    self.furthest = end
+            if step.optional:
+                longer += [((*values, None), end) for values, end in so_far]
+            if longer:
+                for build in step.builds:
+                    results += [(build(*values), end) for values, end in longer]
+                if step.next:
+                    self._follow(step.next, longer, results)
 
 
-def _scan(caption: str) -> Iterator[_Symbol]:
-    """The phrases of a caption in order."""
-    tokens, lexicon = tokenize(caption), _lexicon()
-    longest, known = _known()
-    at = 0
-    while at < len(tokens):
-        for end in range(min(len(tokens), at + longest), at, -1):
-            entry = lexicon.get(tuple(tokens[at:end]))
-            if entry is not None:
-                yield entry
-                at = end
-                break
-        else:
-            word = tokens[at]
-            if word in known:
-                why = f"uses {word!r} in a way that Shapes does not understand"
-            else:
-                why = f"has a word that Shapes does not know, {word!r}"
-                close = difflib.get_close_matches(word, sorted(known), n=3)
-                if close:
-                    why += f" (did you mean {' or '.join(map(repr, close))}?)"
-            raise _error(why, caption)
+# From derivations to demands
+
+
+def _count(group: Group) -> int | Refusal:
+    if group.number is None and group.many:
+        return Refusal(
+            f"does not say how many {group.shape} shapes; write a number from one to "
+            f"four"
+        )
+    if group.number == 1 and group.many:
+        return Refusal("has 'a' or 'one' before a plural")
+    return 1 if group.number is None else group.number
+
+
+def _object(group: Group) -> ObjectDemand | Refusal:
+    """The demand for one group of objects."""
+    count = _count(group)
+    if isinstance(count, Refusal):
+        return count
+    told: dict[str, str] = {}
+    for kind, value in (*group.before, *group.after):
+        if told.get(kind, value) != value:
+            return Refusal(
+                f"gives one object two values of {kind}, {told[kind]!r} and {value!r}",
+                meant=False,
+            )
+        if kind == "colour" and value in BACKGROUNDS:
+            return Refusal(
+                f"uses {value!r} as the colour of an object; it is a colour of "
+                f"backgrounds only"
+            )
+        told[kind] = value
+    if group.front is not None:
+        if "position" in told:
+            return Refusal("gives one object two positions")
+        told["position"] = group.front.position
+    return ObjectDemand(
+        group.shape, told.get("colour"), told.get("size"), told.get("position"), count
+    )
+
+
+def _said(group: Group) -> dict[str, str]:
+    """What is said about a group, by kind."""
+    said = dict((*group.before, *group.after))
+    return said if group.front is None else {**said, "position": group.front.position}
+
+
+def _misleading(row: Row) -> Refusal | None:
+    """Whether a word of a row of groups may belong to more groups than it stands at."""
+    groups = row.groups
+    for i, (one, joint, two) in enumerate(
+        zip(groups, row.joints, groups[1:], strict=False)
+    ):
+        fronts = one.front is not None and two.front is not None
+        if joint is None and (one.after or not (fronts or (one.opened and two.opened))):
+            return Refusal(
+                "puts two objects next to each other; write 'and' or a comma between",
+                meant=False,
+            )
+        said = _said(two)
+        # "a red circle and square": the square may be red as well
+        if not two.opened and two.front is None:
+            if one.number not in (None, 1):
+                return Refusal(f"does not say how many {two.shape} shapes; write 'one'")
+            if "and" in row.joints[i:]:
+                for kind, value in one.before:
+                    if kind not in said:
+                        return _two_owners(value, one.shape, two.shape)
+                    if said[kind] != value:
+                        break  # not shared, nor is what stands closer to the noun
+        # "a circle and a square in red": the circle may be red as well
+        for kind, value in two.after:
+            for earlier in reversed(groups[: i + 1]):
+                known = _said(earlier).get(kind)
+                if known is None:
+                    return _two_owners(value, earlier.shape, two.shape)
+                if known != value:
+                    break
+    placed = ["position" in _said(group) for group in groups]
+    for i, group in enumerate(groups):
+        front = group.front
+        if front is None:
+            continue
+        if not all(placed[i:]):
+            return _two_owners(front.position, group.shape, "others")
+        if not all(placed[:i]) and not (front.sure and front.verb):
+            # "a circle, upper left a star" may be the circle's place, or relative to it
+            return Refusal(
+                f"may mean {front.position!r} of the picture or of the "
+                f"{groups[i - 1].shape}"
+            )
+    if len({g.clause for g in groups if g.front is None}) > 1:
+        return Refusal("says something of one object by a sentence, of another not")
+    return None
+
+
+def _two_owners(value: str, one: str, two: str) -> Refusal:
+    return Refusal(
+        f"may say {value!r} of the {one}, the {two} or both; say it of each, or begin "
+        f"each with 'a' (一个)"
+    )
+
+
+def _demand(core: Row | Related | Refusal, grounds: list[str]) -> Demand | Refusal:
+    """What one derivation demands."""
+    if isinstance(core, Refusal):
+        return core
+    for ground in grounds:
+        if ground not in BACKGROUNDS:
+            return Refusal(f"uses {ground!r} as a background, which Shapes lacks")
+    if len(set(grounds)) > 1:
+        return Refusal("names two backgrounds", meant=False)
+    relation = core.relation if isinstance(core, Related) else None
+    rows = [core.first, core.second] if isinstance(core, Related) else [core]
+    objects = []
+    for group in (group for row in rows for group in row.groups):
+        thing = _object(group)
+        if isinstance(thing, Refusal):
+            return thing
+        objects.append(thing)
+    total = sum(thing.count for thing in objects)
+    if isinstance(core, Related):
+        if len(objects) > 2:
+            return Refusal("must state one relation, of two objects")
+        if total != 2:
+            return Refusal("must state its relation of two objects")
+        if any(thing.position is not None for thing in objects):
+            return Refusal("gives a position and a relation; say one of them")
+        one, two = core.first.groups[0], core.second.groups[0]
+        for kind, value in two.after:
+            if kind not in _said(one) and not core.apart:
+                return _two_owners(value, one.shape, two.shape)
+    for row in rows:
+        misleading = _misleading(row)
+        if misleading is not None:
+            return misleading
+    if total > MAX_OBJECTS:
+        return Refusal(f"asks for {total} objects; at most {MAX_OBJECTS} fit")
+    if any(thing.count == 0 for thing in objects):
+        return Refusal("asks for no object at all of a kind; leave that kind out")
+    return canonical(objects, relation, grounds[0] if grounds else None)
+
+
+# Errors
 
 
 def _error(why: str, caption: str) -> ValueError:
     return ValueError(
         f"caption {why}: {caption!r}. Shapes: {', '.join(SHAPES)}; colours: "
-        f"{', '.join(COLOURS)}; sizes: {', '.join(SIZES)}. Write for example 'a large "
-        f"red star left of a small blue circle' or '左上角有一个红色的五角星'."
+        f"{', '.join(COLOURS)}; sizes: {', '.join(SIZES)}; positions: "
+        f"{', '.join(POSITIONS)}; relations of two objects: {', '.join(RELATIONS)}; "
+        f"backgrounds: {', '.join(BACKGROUNDS)}. Write for example 'a large red star "
+        f"left of a small blue circle' or '左上角有一个红色的五角星'."
     )
 
 
-class _Reader:
-    """The phrases of one caption, put together."""
+def _told(demand: Demand) -> str:
+    """A demand in few words, for people who have to choose between two."""
+    things = [
+        " ".join(str(part) for part in (g.count, g.size, g.colour, g.shape) if part)
+        + (f" at {g.position}" if g.position else "")
+        for g in demand.objects
+    ]
+    relation = f", the first {demand.relation} the other" if demand.relation else ""
+    ground = f" on {demand.background}" if demand.background else ""
+    return " and ".join(things) + relation + ground
 
-    def __init__(self, caption: str) -> None:
-        self.caption = caption
-        self.groups: list[dict[str, Any]] = []  # those whose noun has been read
-        self.next: dict[str, Any] = {}  # attributes of the noun to come
-        self.joined = False  # "and" was read: an adjective belongs to what comes
-        self.located = False  # a Chinese "at" was read: a side belongs to two before it
-        self.relation: str | None = None  # of the first group to the second
-        self.side: str | None = None  # a relation whose second group is to come
-        self.background: str | None = None
 
-    def read(self) -> Demand:
-        for kind, value in _scan(self.caption):
-            if kind == "shape":
-                self._noun(value)
-            elif kind == "relation":
-                self._place(*value)
-            elif kind == "background":
-                if self.background not in (None, value):
-                    raise self._fail("names two backgrounds")
-                self.background = value
-            elif kind == "at":
-                self.located = True
-            elif kind == "and":
-                self.joined = True
-            elif kind != "filler":
-                self._attribute(kind, value)
-        return self._demand()
+def _unknown(word: str, known: frozenset[str]) -> str:
+    if word in _ADVICE_ON:
+        return f"has a word that Shapes does not know, {word!r}; {_ADVICE_ON[word]}"
+    if word in known and word.isascii():
+        return f"uses {word!r} in a way that Shapes does not understand"
+    if len(word) == 1 and not word.isalnum():
+        name = unicodedata.name(word, f"U+{ord(word):04X}")
+        return f"has a symbol that Shapes does not know, {word!r} ({name.lower()})"
+    why = f"has a word that Shapes does not know, {word!r}"
+    # short words are like too many others
+    names = sorted(w for w in known if len(w) > 2 and w.isalpha() and w.isascii())
+    close = difflib.get_close_matches(word, names, n=2, cutoff=0.75)
+    if close and len(word) > 3:
+        why += f" (did you mean {' or '.join(map(repr, close))}?)"
+    return why
 
-    def _fail(self, why: str) -> ValueError:
-        return _error(why, self.caption)
 
-    def _attribute(self, kind: str, value: Any) -> None:
-        # "a star in red", "a star in the center": after the noun, unless another object
-        # has begun or the noun has such an attribute already
-        begun = self.next or self.joined or self.side or not self.groups
-        if kind == "count" or begun or kind in self.groups[-1]:
-            target = self.next
-        else:
-            target = self.groups[-1]
-        if target.get(kind, value) != value:
-            raise self._fail(
-                f"gives one object two values of {kind}, {target[kind]!r} and {value!r}"
-            )
-        target[kind] = value
-        self.located = self.located and kind != "position"
+def _where_it_ends(chart: _Chart, said: list[str], language: str) -> str:
+    """Why a caption of known words is no sentence."""
+    nouns = [at for at, here in enumerate(chart.phrases) if "NOUN" in here]
+    if not nouns:
+        return "names no shape"
+    space = " " if language == "en" else ""
+    at = chart.furthest
+    before = space.join(said[max(0, at - 4) : at])
+    if at == len(said):
+        return f"ends where more should follow, after {before!r}"
+    ends = [end for found in chart.phrases[at].values() for _, end in found]
+    word = space.join(said[at : max(ends, default=at + 1)] or said[at : at + 1])
+    if not ends:
+        return _unknown(word, chart.grammar.known)
+    after = f", after {before!r}" if before else ""
+    return f"uses {word!r} in a way that Shapes does not understand{after}"
 
-    def _noun(self, shape: str) -> None:
-        self.groups.append({**self.next, "shape": shape})
-        self.next, self.joined = {}, False
-        if self.side is not None:
-            self._relate(self.side)
-            self.side = None
 
-    def _place(self, relation: str, tongue: str) -> None:
-        if not self.groups:
-            raise self._fail(f"says {relation!r} before it names an object")
-        if self.located and len(self.groups) > 1:  # A 在 B 的左边
-            self._relate(relation)
-        else:  # "A left of B", but B 的左边有 A
-            self.side = OPPOSITE[relation] if tongue == "zh" else relation
+def _normalised(caption: str) -> str:
+    """Lower case, with plain letters and marks; letters keep their places."""
+    text = unicodedata.normalize("NFC", caption).translate(_PLAIN).lower()
+    # "top-left" is two words; any other dash is a symbol that Shapes does not know
+    text = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", text)
+    # a mark at the end may be written several times
+    return re.sub(r"([.!])\1*\s*$", r"\1", text.strip())
 
-    def _relate(self, relation: str) -> None:
-        if self.relation is not None or len(self.groups) != 2:
-            raise self._fail("must state one relation, of two objects")
-        self.relation = relation
 
-    def _demand(self) -> Demand:
-        if not self.groups:
-            raise self._fail("names no shape")
-        if self.next:
-            values = " and ".join(map(str, self.next.values()))
-            raise self._fail(f"ends before it says what is {values}")
-        if self.side is not None:
-            raise self._fail(f"ends before it says {self.side} what")
-        wanted = [ObjectDemand(**group) for group in self.groups]
-        total = sum(group.count for group in wanted)
-        if total > MAX_OBJECTS:
-            raise self._fail(f"asks for {total} objects; at most {MAX_OBJECTS} fit")
-        if self.relation is not None and total != 2:
-            raise self._fail("must state its relation of two objects")
-        return canonical(wanted, self.relation, self.background)
+def _read(caption: str) -> Demand:
+    text = _normalised(caption)
+    if len(text) > _MOST_CHARACTERS:
+        raise _error(f"is longer than {_MOST_CHARACTERS} characters", caption[:40])
+    if "\n" in text:
+        raise _error("has more than one line", caption)
+    language = "zh" if _HANZI.search(text) else "en"
+    tokens = tokens_of(text)
+    gaps: set[int] = set()
+    if language == "zh":  # a space may part two words
+        for part in text.split():
+            gaps.add(len(tokens_of(part)) + max(gaps, default=0))
+        gaps -= {len(tokens)}
+    chart = _Chart(tokens, gaps, grammar(language))
+    stranger = chart.stranger()
+    if stranger is not None:
+        if language == "zh" and stranger in grammar("en").known:
+            raise _error(f"mixes two languages, {stranger!r} and Chinese", caption)
+        raise _error(_unknown(stranger, chart.grammar.known), caption)
+    demands: dict[Demand, None] = {}
+    refusals = []
+    for (core, before, after), end in chart.read("caption", 0):
+        if end == len(tokens):
+            result = _demand(core, [*(before or ()), *(after or ())])
+            if isinstance(result, Refusal):
+                refusals.append(result)
+            else:
+                demands[result] = None
+    meant = [refusal for refusal in refusals if refusal.meant]
+    if len(demands) == 1 and not meant:
+        return next(iter(demands))
+    if len(demands) > 1:
+        ways = " or ".join(f"'{_told(demand)}'" for demand in demands)
+        raise _error(f"can be read in {len(demands)} ways, as {ways}", caption)
+    if refusals:
+        raise _error((meant or refusals)[0].why, caption)
+    raise _error(_where_it_ends(chart, tokens, language), caption)
 
 
 @lru_cache(maxsize=65536)
@@ -220,18 +416,20 @@ def parse(caption: str) -> Demand:
     """What a caption demands of a picture, in English or Chinese.
 
     Args:
-        caption: any caption that ``describe`` writes, and others of the same words.
+        caption: any caption that ``describe`` writes, and what people type of the same
+            kind; it is understood to the last character or refused.
 
     Returns:
         The demand; ``parse(describe(scene)) == facts(scene)``.
 
     Raises:
-        ValueError: an empty caption, a word that Shapes does not know, or a caption
-            that asks for nothing, for the impossible, or for too much.
+        ValueError: an empty caption, one with a word or mark that has no place in a
+            sentence about Shapes, or one that may mean several things, nothing, the
+            impossible, or too much.
     """
-    if not tokenize(caption):
+    if not _CONTENT.search(caption):
         raise ValueError(
             f"caption must not be empty; got {caption!r}. Write at least a shape, e.g. "
             f"'a star'."
         )
-    return _Reader(caption).read()
+    return _read(caption)
