@@ -1,10 +1,11 @@
 """Shapes: a captioned world made on the fly, in which right and wrong are decided.
 
 A scene is objects on a background (``shapes_world``). ``render`` draws it
-(``shapes_render``), and ``read`` finds out what a picture shows (``shapes_read``).
-``describe`` writes a caption (``shapes_language``), and ``parse`` finds out what a
-caption demands (``shapes_parse``, ``shapes_demand``). ``judge`` says which demands a
-scene meets (``shapes_judge``). The data set below puts it all into batches.
+(``shapes_render``), and ``read`` finds out what a picture shows (``shapes_read``) and
+how clearly (``shapes_evidence``, ``shapes_outline``). ``describe`` writes a caption
+(``shapes_language``), and ``parse`` finds out what a caption demands (``shapes_parse``,
+``shapes_demand``). ``judge`` says which demands a scene or a picture meets, ``reasons``
+why not (``shapes_judge``). The data set below puts it all into batches.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset, one_of
 from mmgen.data.draws import draws
 from mmgen.data.shapes_demand import TASKS, Demand, ObjectDemand, facts
-from mmgen.data.shapes_judge import ATTRIBUTES, judge
+from mmgen.data.shapes_evidence import REASONS, Evidence
+from mmgen.data.shapes_judge import NOT_SHOWN, judge, reasons
 from mmgen.data.shapes_language import MAX_TOKENS, describe, vocabulary
 from mmgen.data.shapes_nearly import nearly
 from mmgen.data.shapes_parse import parse
-from mmgen.data.shapes_read import Readings, read
+from mmgen.data.shapes_read import Readings, explain, read
 from mmgen.data.shapes_render import check_image_size, draw, palettes, render
 from mmgen.data.shapes_world import (
+    ATTRIBUTES,
     BACKGROUNDS,
     COLOURS,
     HELD_OUT,
@@ -52,13 +55,16 @@ __all__ = [
     "HELD_OUT",
     "KINDS",
     "MENTIONS",
+    "NOT_SHOWN",
     "POSITIONS",
+    "REASONS",
     "RELATIONS",
     "SHAPES",
     "SIZES",
     "SPLITS",
     "TASKS",
     "Demand",
+    "Evidence",
     "Object",
     "ObjectDemand",
     "Readings",
@@ -66,12 +72,14 @@ __all__ = [
     "SceneTable",
     "ShapesDataset",
     "describe",
+    "explain",
     "facts",
     "judge",
     "language_of",
     "palettes",
     "parse",
     "read",
+    "reasons",
     "render",
     "sample_scenes",
 ]

@@ -1,25 +1,21 @@
-"""Whether a scene shows what a caption demands, attribute by attribute."""
+"""Whether a scene or a picture shows what a caption demands, attribute by attribute."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 
 from mmgen.data.shapes_demand import Demand, ObjectDemand
-from mmgen.data.shapes_world import Object, Scene, holds
+from mmgen.data.shapes_evidence import Evidence
+from mmgen.data.shapes_world import ATTRIBUTES, Object, Scene, holds
 
-ATTRIBUTES = (
-    "count",
-    "shape",
-    "colour",
-    "size",
-    "position",
-    "relation",
-    "background",
-)
 _OF_OBJECTS = ("shape", "colour", "size", "position")
+NOT_SHOWN = "not as asked"
 
 
-def judge(demand: Demand, scene: Scene) -> dict[str, bool]:
+def judge(
+    demand: Demand, scene: Scene, evidence: Evidence | None = None
+) -> dict[str, bool]:
     """Decide which of its demands a caption finds met.
 
     The objects shown are matched to those demanded in the way that meets most demands.
@@ -30,14 +26,20 @@ def judge(demand: Demand, scene: Scene) -> dict[str, bool]:
     Args:
         demand: of ``parse``.
         scene: any, usually of ``read``.
+        evidence: of ``read``, for a picture; what it cannot recognise is not right.
 
     Returns:
         One entry for each of ``ATTRIBUTES`` that the caption demands; the picture is
         right if all are true.
     """
+    whole = {} if evidence is None else evidence.doubts
+    doubts: Sequence[Mapping[str, str]] = [{}] * len(scene.objects)
+    if evidence is not None:
+        doubts = [thing.doubts for thing in evidence.objects]
     wanted = [group for group in demand.objects for _ in range(group.count)]
     shown = scene.objects
-    met = [[_meets(group, thing) for thing in shown] for group in wanted]
+    looks = list(zip(shown, doubts, strict=True))
+    met = [[_meets(group, *look) for look in looks] for group in wanted]
     best: tuple[int, int] = (-1, -1)
     pairs: list[tuple[int, int]] = []
     related = False
@@ -61,13 +63,39 @@ def judge(demand: Demand, scene: Scene) -> dict[str, bool]:
         verdict["relation"] = related
     if demand.background is not None:
         verdict["background"] = scene.background == demand.background
-    return verdict
+    return {name: right and name not in whole for name, right in verdict.items()}
 
 
-def _meets(group: ObjectDemand, thing: Object) -> tuple[bool, ...]:
-    """Shape, colour, size, position: met or left open."""
+def reasons(verdict: Mapping[str, bool], evidence: Evidence) -> dict[str, str]:
+    """Why each attribute that is not right is not.
+
+    Args:
+        verdict: of ``judge`` with this evidence.
+        evidence: of the picture.
+
+    Returns:
+        For each attribute that is false either one of ``REASONS``, why it cannot be
+        recognised, or ``NOT_SHOWN``: it can be, and is another than asked for.
+    """
+    found = {}
+    for name in ATTRIBUTES:
+        if verdict.get(name, True):
+            continue
+        unclear = [evidence.doubts, *(thing.doubts for thing in evidence.objects)]
+        found[name] = next(
+            (doubts[name] for doubts in unclear if name in doubts), NOT_SHOWN
+        )
+    return found
+
+
+def _meets(
+    group: ObjectDemand, thing: Object, unclear: Mapping[str, str]
+) -> tuple[bool, ...]:
+    """Shape, colour, size, position: met and clear, or left open."""
     return tuple(
-        getattr(group, name) in (None, getattr(thing, name)) for name in _OF_OBJECTS
+        (value := getattr(group, name)) is None
+        or (name not in unclear and value == getattr(thing, name))
+        for name in _OF_OBJECTS
     )
 
 

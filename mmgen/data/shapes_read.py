@@ -1,4 +1,4 @@
-"""Reading pictures of Shapes: analysis by synthesis.
+"""Reading pictures of Shapes: analysis by synthesis, then a second look.
 
 A picture minus its background is a sum of objects: coverage times contrast. Matching
 pursuit (Mallat and Zhang 1993) explains it with renders of every shape and size at
@@ -6,11 +6,14 @@ every place, the one that explains most first; each object found is fitted on a 
 grid of places and blurs, in the end once more with all the others subtracted. Contrasts
 are whatever explains best and are named as colours only at the end, so that a picture
 that is a little blurred or off in colour is read like any other.
+
+That says what explains a picture best, not whether it explains it well: something
+always explains most. So ``shapes_evidence`` looks again at what was found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mmgen.data.shapes_evidence import Evidence, look
 from mmgen.data.shapes_render import IMAGE_SIZES, coverage, palettes
 from mmgen.data.shapes_world import (
     BACKGROUNDS,
@@ -40,6 +44,7 @@ _SLOTS = 5  # objects looked for: one more than a scene has, to see what is too 
 _LEAST_ENERGY = 4.0  # a third of the faintest object's squared contrast, summed
 _LEAST_STRENGTH = 0.4  # of the contrast of the colour named: less is a stain
 _CHUNK = 128  # pictures at a time
+_BEYOND = 0.05  # mean overshoot of [-1, 1] that grain of 0.1 does not reach
 
 
 @dataclass(frozen=True)
@@ -47,14 +52,17 @@ class Readings:
     """What pictures show.
 
     Args:
-        scenes: one a picture, the object that stands out most first. A scene without
-            objects means that none was found.
+        scenes: one a picture, the object that stands out most first, each attribute by
+            its nearest name. A scene without objects means that none was found.
         confidence: (B,) in 0..1, the share of the picture's contrast to its background
             that the scene explains: 1 for a clean render, near 0 for noise.
+        evidence: one a picture: how clear each attribute is, and what cannot be
+            recognised.
     """
 
     scenes: list[Scene]
     confidence: Tensor
+    evidence: list[Evidence]
 
     def __len__(self) -> int:
         return len(self.scenes)
@@ -103,6 +111,8 @@ def _blur_matrices(device: torch.device) -> Tensor:
         torch.exp(-distance2 / (2 * blur**2)) if blur else torch.eye(_SIDE).to(device)
         for blur in _BLURS
     ]
+    # Numbers near the smallest that there are would slow products down manyfold.
+    kernels = [kernel * (kernel > 1e-8) for kernel in kernels]
     middle = _SIDE // 2
     return torch.stack([kernel / kernel[middle].sum() for kernel in kernels])
 
@@ -114,7 +124,7 @@ def _blurred_coverage(codes: Tensor) -> Tensor:
 
 
 def read(images: Tensor) -> Readings:
-    """Find out what pictures show.
+    """Find out what pictures show, and how clearly.
 
     Args:
         images: (B, 3, H, W) in [-1, 1], H = W of ``IMAGE_SIZES`` from 32 on, on any
@@ -126,24 +136,65 @@ def read(images: Tensor) -> Readings:
     Raises:
         ValueError: another shape or size, or values that are not finite.
     """
+    parts = [_read(chunk) for chunk in _pictures(images)]
+    return Readings(
+        [scene for scenes, _, _ in parts for scene in scenes],
+        torch.cat([confidence for _, confidence, _ in parts] or [torch.empty(0)]),
+        [evidence for _, _, several in parts for evidence in several],
+    )
+
+
+def explain(images: Tensor) -> tuple[list[Scene], Tensor]:
+    """The scenes that explain pictures best, good or bad: ``read`` without evidence.
+
+    Args:
+        images: as for ``read``.
+
+    Returns:
+        Scenes, and the share of the contrast that each explains, (B,) in 0..1.
+
+    Raises:
+        ValueError: as for ``read``.
+    """
+    parts = [_explain(chunk) for chunk in _pictures(images)]
+    return (
+        [scene for part in parts for scene in part.scenes()],
+        torch.cat([part.confidence.cpu() for part in parts] or [torch.empty(0)]),
+    )
+
+
+def _pictures(images: Tensor) -> Sequence[Tensor]:
+    """Chunks of pictures that can be read, or a ValueError that says why not."""
     if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
         raise ValueError(
             f"images must have shape (B, 3, H, W) with H = W; got "
-            f"{tuple(images.shape)}."
+            f"{tuple(images.shape)}. Gray pictures: repeat the channel three times."
         )
     if images.shape[2] not in IMAGE_SIZES or images.shape[2] < _SIDE:
         raise ValueError(
             f"images must be {', '.join(map(str, IMAGE_SIZES[1:]))} pixels wide to be "
             f"read; got {images.shape[2]}. Resize them."
         )
+    if not images.is_floating_point():
+        raise ValueError(
+            f"images must be floats in [-1, 1]; got {images.dtype}. Of bytes: "
+            f"images / 127.5 - 1."
+        )
     images = images.detach().float()
     if not bool(images.isfinite().all()):
         raise ValueError("images must be finite; they hold NaN or infinite values.")
-    parts = [_read(chunk) for chunk in images.split(_CHUNK)] if len(images) else []
-    return Readings(
-        [scene for scenes, _ in parts for scene in scenes],
-        torch.cat([confidence for _, confidence in parts] or [torch.empty(0)]),
-    )
+    if not len(images):
+        return []
+    # Grain around the ends of the range overshoots a little here and there, and is
+    # seen as the end of the range; a wrong scale overshoots everywhere.
+    beyond = (images.abs() - 1).clamp(min=0)
+    if float(beyond.mean((1, 2, 3)).max()) > _BEYOND or float(beyond.max()) > 1:
+        raise ValueError(
+            f"images must lie in [-1, 1]; got values from {float(images.min()):.3g} to "
+            f"{float(images.max()):.3g}. Of 0..255: images / 127.5 - 1; of 0..1: "
+            f"images * 2 - 1."
+        )
+    return images.clamp(-1, 1).split(_CHUNK)
 
 
 def _background(pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -227,7 +278,7 @@ class _Explanation:
         self.contrast[rows] = _contrasts(target[rows], self.alpha[rows])
 
 
-def _explain(target: Tensor) -> _Explanation:
+def _pursue(target: Tensor) -> _Explanation:
     """Find up to five objects in pictures without their background, (B, 3, P)."""
     words = _dictionary(target.device)
     size, device = len(target), target.device
@@ -281,11 +332,51 @@ def _name_colours(contrast: Tensor, ground: Tensor) -> tuple[Tensor, Tensor]:
     return best, strength.gather(2, best[..., None])[..., 0]
 
 
-def _read(images: Tensor) -> tuple[list[Scene], Tensor]:
+@dataclass
+class _Found:
+    """What explains a chunk of pictures, the strongest objects first."""
+
+    codes: Tensor  # (B, K, 5) as in SceneTable
+    exists: Tensor  # (B, K) bool
+    ground: Tensor  # (B, 3) the background's colour
+    background: Tensor  # (B,) which of the palette it is
+    confidence: Tensor  # (B,) share of the contrast explained
+
+    def scenes(self, evidence: Sequence[Evidence] | None = None) -> list[Scene]:
+        """As scenes; with evidence its names count, which look closer."""
+        grounds = [BACKGROUNDS[i] for i in self.background.tolist()]
+        codes = [
+            [code for code, there in zip(*row, strict=True) if there]
+            for row in zip(self.codes.tolist(), self.exists.tolist(), strict=True)
+        ]
+        if evidence is None:
+            names = [
+                [(SHAPES[s], COLOURS[c], SIZES[z]) for s, c, z, _, _ in row]
+                for row in codes
+            ]
+        else:
+            grounds = [seen.background.name for seen in evidence]
+            names = [
+                [(o.shape.name, o.colour.name, o.size.name) for o in seen.objects]
+                for seen in evidence
+            ]
+        return [
+            Scene(
+                tuple(
+                    Object(*name, x / UNITS, y / UNITS)
+                    for name, (_, _, _, x, y) in zip(things, row, strict=True)
+                ),
+                ground,
+            )
+            for things, row, ground in zip(names, codes, grounds, strict=True)
+        ]
+
+
+def _explain(images: Tensor) -> _Found:
     pictures = functional.avg_pool2d(images, images.shape[2] // _SIDE).flatten(2)
     ground, background = _background(pictures)
     target = pictures - ground[..., None]  # (B, 3, P)
-    found = _explain(target)
+    found = _pursue(target)
     colours, strength = _name_colours(found.contrast, ground)
     energy = found.contrast.square().sum(2) * found.alpha.square().sum(2)  # (B, K)
     exists = found.exists & (energy > _LEAST_ENERGY) & (strength > _LEAST_STRENGTH)
@@ -299,16 +390,18 @@ def _read(images: Tensor) -> tuple[list[Scene], Tensor]:
     codes = found.codes[..., :5]
     codes[..., 1] = colours
     order = energy.masked_fill(~exists, -1).argsort(dim=1, descending=True)
-    codes = codes.gather(1, order[..., None].expand(-1, -1, 5))
-    numbers, grounds = exists.sum(1).tolist(), background.tolist()
-    scenes = [
-        Scene(
-            tuple(
-                Object(SHAPES[s], COLOURS[c], SIZES[z], x / UNITS, y / UNITS)
-                for s, c, z, x, y in rows[:number]
-            ),
-            BACKGROUNDS[where],
-        )
-        for rows, number, where in zip(codes.tolist(), numbers, grounds, strict=True)
-    ]
-    return scenes, (1 - rest / total).clamp(0, 1).cpu()
+    return _Found(
+        codes.gather(1, order[..., None].expand(-1, -1, 5)),
+        exists.gather(1, order),
+        ground,
+        background,
+        (1 - rest / total).clamp(0, 1),
+    )
+
+
+def _read(images: Tensor) -> tuple[list[Scene], Tensor, list[Evidence]]:
+    found = _explain(images)
+    evidence, found.exists = look(
+        images, found.codes, found.exists, found.ground, found.confidence
+    )
+    return found.scenes(evidence), found.confidence.cpu(), evidence

@@ -32,7 +32,7 @@ IMAGE_SIZES = (16, 32, 64, 128, 256, 512)
 _GRID = 224  # side of a drawn shape, units; holds the farthest tip of a large one
 
 
-def _outline(shape: str) -> tuple[np.ndarray, float]:
+def outline(shape: str) -> tuple[np.ndarray, float]:
     """Polygon (N, 2) and corner radius, in radii of the circle; y points down."""
     turn = 2 * np.pi
     if shape == "circle":
@@ -61,7 +61,7 @@ def _outline(shape: str) -> tuple[np.ndarray, float]:
     return np.array(points), 0.1
 
 
-def _signed_distance(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
+def signed_distance(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     """Distance of (..., 2) points to a polygon's outline, negative inside."""
     starts, ends = polygon, np.roll(polygon, -1, axis=0)
     nearest = np.full(points.shape[:-1], np.inf)
@@ -87,12 +87,12 @@ def _coverage() -> np.ndarray:
     points = np.stack([x, y], axis=-1)
     tables = []
     for shape in SHAPES:
-        polygon, corner = _outline(shape)
+        polygon, corner = outline(shape)
         farthest = np.hypot(*polygon.T).max() + corner
         assert farthest <= REACH, (shape, farthest)
         for size in SIZES:
             scale = SCALE[size]
-            distance = _signed_distance(points / scale, polygon) - corner
+            distance = signed_distance(points / scale, polygon) - corner
             tables.append(np.clip(0.5 - distance * scale, 0, 1))
     return np.stack(tables).astype(np.float32)
 

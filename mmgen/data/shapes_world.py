@@ -23,6 +23,11 @@ SIZES = ("small", "large")
 POSITIONS = ("center", "upper left", "upper right", "lower left", "lower right")
 RELATIONS = ("left of", "right of", "above", "below")
 BACKGROUNDS = ("white", "gray", "beige", "light blue")
+# What a caption may demand, in the order of reports.
+ATTRIBUTES = (
+    *("count", "shape", "colour", "size"),
+    *("position", "relation", "background"),
+)
 MENTIONS = ("colour", "size", "position", "relation", "background")
 KINDS = ("single", "colours", "two", "counting", "position", "binding", "mixed")
 SPLITS = ("train", "validation", "test", "compositional")

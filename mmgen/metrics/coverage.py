@@ -3,7 +3,8 @@
 "A red circle" does not say where, how large, or on which ground. The world draws it in
 five places; a model that draws it always in the same one is right every time, and still
 no model of these pictures. ``semantic_accuracy`` cannot see that; this measure can, and
-needs no network either, for a program reads what each picture shows.
+needs no network either, for a program reads what each picture shows. What it cannot
+recognise is not counted: a smear must not pass for variety.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mmgen.data.shapes import (
     POSITIONS,
     SIZES,
     Demand,
-    Scene,
+    Readings,
     parse,
     read,
     render,
@@ -75,7 +76,9 @@ class ModeCoverage:
             nothing could be counted.
         standard_error: of these averages.
         captions: how many captions left each of them open and were counted.
-        readable: share of pictures that show one object, which alone are counted.
+        readable: share of pictures that show one object of a shape that can be
+            recognised and nothing else, which alone are counted; of them, for each
+            attribute, those in which it is clear.
         pictures: drawn of each caption.
     """
 
@@ -126,7 +129,7 @@ def mode_coverage(
     """
     demands = _of_one_object(captions, pictures)
     drawn = (
-        read(sampler.sample([caption] * pictures, seed=seed + number)).scenes
+        read(sampler.sample([caption] * pictures, seed=seed + number))
         for number, caption in enumerate(captions)
     )
     return _report(demands, drawn, pictures)
@@ -152,7 +155,7 @@ def world_coverage(
     # In the world these three are drawn by themselves, whatever shape and colour are:
     # pictures of any object will do, turn by turn.
     shown = (
-        read(render(scenes[number * pictures : (number + 1) * pictures])).scenes
+        read(render(scenes[number * pictures : (number + 1) * pictures]))
         for number in range(len(demands))
     )
     return _report(demands, shown, pictures)
@@ -174,25 +177,31 @@ def _of_one_object(captions: Sequence[str], pictures: int) -> list[Demand]:
 
 
 def _report(
-    demands: Sequence[Demand], drawn: Iterable[Sequence[Scene]], pictures: int
+    demands: Sequence[Demand], drawn: Iterable[Readings], pictures: int
 ) -> ModeCoverage:
     found: dict[str, list[float]] = defaultdict(list)
     readable = 0
-    for demand, scenes in zip(demands, drawn, strict=True):
-        alone = [scene for scene in scenes if len(scene.objects) == 1]
+    for demand, readings in zip(demands, drawn, strict=True):
+        alone = [
+            (scene, evidence)
+            for scene, evidence in zip(readings.scenes, readings.evidence, strict=True)
+            if len(scene.objects) == 1
+            and "count" not in evidence.doubts
+            and "shape" not in evidence.objects[0].doubts
+        ]
         readable += len(alone)
-        if not alone:
-            continue
         (wanted,) = demand.objects
         for name in OPEN:
             of_ground = name == "background"
-            if getattr(demand if of_ground else wanted, name) is None:
-                found[name].append(
-                    effective_number(
-                        getattr(scene if of_ground else scene.objects[0], name)
-                        for scene in alone
-                    )
-                )
+            if getattr(demand if of_ground else wanted, name) is not None:
+                continue
+            values = [
+                getattr(scene if of_ground else scene.objects[0], name)
+                for scene, evidence in alone
+                if name not in (evidence if of_ground else evidence.objects[0]).doubts
+            ]
+            if values:
+                found[name].append(effective_number(values))
     means, errors = {}, {}
     for name in OPEN:
         numbers = found[name]

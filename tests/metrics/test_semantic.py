@@ -7,6 +7,7 @@ import torch
 
 from mmgen.data.shapes import (
     ATTRIBUTES,
+    NOT_SHOWN,
     TASKS,
     Object,
     Scene,
@@ -16,6 +17,7 @@ from mmgen.data.shapes import (
     render,
     sample_scenes,
 )
+from mmgen.data.shapes_evidence import LOST
 from mmgen.metrics import semantic_accuracy
 
 
@@ -39,7 +41,8 @@ def test_true_pictures_are_right_in_everything(scenes, captions):
     assert sum(task.n for task in report.tasks.values()) == 240
     for name, attribute in report.attributes.items():
         assert attribute.n == sum(name in verdict for verdict in report.verdicts)
-    assert report.empty == report.unreadable == 0 and report.confidence > 0.97
+    assert report.empty == 0 and report.confidence > 0.97
+    assert report.reasons == [{}] * 240 and report.reason_counts == {}
 
 
 def test_pictures_of_other_captions_are_wrong(scenes, captions):
@@ -100,14 +103,17 @@ def test_a_moved_object_and_a_missing_one_are_told_apart():
     assert wrong == [[], ["relation"], ["count", "shape", "colour", "relation"]]
 
 
-def test_empty_and_unreadable_pictures_are_wrong_and_counted():
+def test_empty_pictures_and_noise_are_wrong_and_counted():
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(2, 3, 64, 64, generator=generator) * 2 - 1
     empty = render([Scene(())] * 3, 64)
     report = semantic_accuracy(torch.cat([noise, empty]), ["a star"] * 5)
-    assert (report.unreadable, report.empty >= 3) == (2, True)
-    assert report.overall.successes == 0
+    assert report.empty >= 3 and report.overall.successes == 0
     assert all(proportion.successes == 0 for proportion in report.attributes.values())
+    assert all(
+        found == dict.fromkeys(("count", "shape"), LOST) for found in report.reasons[:2]
+    )
+    assert report.reasons[2:] == [{"count": NOT_SHOWN, "shape": NOT_SHOWN}] * 3
 
 
 def test_the_report_is_json_and_a_table(scenes, captions):
