@@ -524,7 +524,17 @@ def main() -> None:
     given = parser.parse_args()
     agreement, curves = people(), turning()
     attacks, pictures = gaming()
-    results = {"people": agreement, "spoilt": curves, "attacks": attacks}
+    known = {
+        name.lower(): value
+        for name, value in vars(limits).items()
+        if name.isupper() and isinstance(value, int | float)
+    }
+    results = {
+        "limits": known,
+        "people": agreement,
+        "spoilt": curves,
+        "attacks": attacks,
+    }
     if given.pictures:
         given.pictures.mkdir(parents=True, exist_ok=True)
         for name, images in pictures.items():

@@ -5,8 +5,8 @@ two different objects, with the right caption and with one that is wrong in one 
 and counts how often the right one gets the higher logit. What neither these judges nor
 the matching model can tell, a generator is never told. Then it asks the judges which
 labels they see in pictures, real ones and drawn ones, and holds their answers about the
-drawn ones against what a program reads there. Writes ``results/attngan-judges.json``,
-an entry for each name.
+drawn ones against what a program recognises there. Writes
+``results/attngan-judges.json``, an entry for each name.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ def pairs(side: int, count: int) -> CaptionedDataset:
 def measure(task: AttnGANTask, count: int) -> dict[str, Proportion]:
     """How often the right caption wins, for every kind of wrong ones."""
     batch = pairs(task.config.sizes[-1], count).batch(range(count))
+    assert batch.scenes is not None  # of Shapes they are known
     reals = pictures_of_stages(batch.images, task.config.sizes)
     judges = task.networks["discriminator"].eval()
     reader = "judge_text" if task.config.train_text else "matcher_text"
@@ -126,17 +127,19 @@ def seen(run: Run, count: int) -> dict[str, dict[str, Proportion]]:
     Returns:
         For "shape" and "colour": "real", in real pictures by the judges' labels;
         "believed", in drawn pictures by the judges' labels; "read", in drawn pictures
-        by the program that decides. Captions that leave the part open are left out.
+        by the program that decides, which must recognise both. Captions that leave the
+        part open are left out.
     """
     assert isinstance(run.task, AttnGANTask)  # main() has made sure
     task, sampler = run.task, run.sampler()
     dataset = pairs(task.config.sizes[-1], count)
     batch = dataset.batch(range(count))
     drawn = sampler.sample(batch.captions, seed=0)
-    scenes = read(drawn).scenes
+    readings = read(drawn)
+    looks = zip(readings.scenes, readings.evidence, strict=True)
     verdicts = [
-        verdict_of(parse(caption), scene)
-        for caption, scene in zip(batch.captions, scenes, strict=True)
+        verdict_of(parse(caption), scene, evidence)
+        for caption, (scene, evidence) in zip(batch.captions, looks, strict=True)
     ]
     judges = task.networks["discriminator"].eval()
     labels, sizes = task.networks["labels"], task.label_sizes

@@ -8,14 +8,30 @@ Everything is made by the package: pictures of scenes by ``mmgen.data``, grids b
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the benchmarks
+
+from benchmarks import agreement
 from mmgen import explore
 from mmgen.data import load_dataset
-from mmgen.data.shapes import Object, Scene, describe, render
+from mmgen.data.shapes import (
+    NOT_SHOWN,
+    Object,
+    Scene,
+    describe,
+    judge,
+    parse,
+    read,
+    reasons,
+    render,
+)
 
 BOOK = Path(__file__).resolve().parents[1]
 FIGURES = BOOK / "figures"
@@ -69,7 +85,7 @@ LANDING = {
             ("circle", "pink", "large", 0.7, 0.66),
         ],
     ),
-    "一个蓝色的星星和一个黑色的正方形": (
+    "一颗蓝色的星星和一个黑色的正方形": (
         "white",
         [("star", "blue", "large", 0.7, 0.3), ("square", "black", "small", 0.28, 0.68)],
     ),
@@ -86,9 +102,12 @@ def draw_logos() -> None:
         (BOOK / "_static" / f"{name}.svg").write_text(logo)
 
 
-def save(figure: object, name: str) -> None:
-    """Write a figure as a PNG of few colours, small enough to be committed."""
+def save(figure: object, name: str, few: bool = True) -> None:
+    """Write a figure as a PNG, of few colours where that changes none of them."""
     path = FIGURES / name
+    if not few:
+        figure.savefig(path, dpi=110, metadata={"Software": None})  # type: ignore[attr-defined]
+        return
     figure.savefig(path, dpi=150, metadata={"Software": None})  # type: ignore[attr-defined]
     with Image.open(path) as picture:
         small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
@@ -122,8 +141,76 @@ def draw_data() -> None:
     save(explore.image_grid(batch.images, batch.captions, columns=7), "emoji.png")
 
 
+# Pictures that people labelled, by number: each kind of verdict, real and drawn.
+JUDGED = (4, 43, 150, 30, 118, 90, 131, 72, 59, 47, 116, 115, 38, 177, 110, 163, 41, 32)
+SHORTER = {
+    "something else is left over": "something is left over",
+    "hardly anything of the picture is explained": "hardly anything is explained",
+}
+
+
+def draw_evidence() -> None:
+    """Labelled pictures with their verdicts."""
+    images, labels = agreement.judged()
+    chosen = images[list(JUDGED)]
+    readings = read(chosen)
+    words = []
+    for number, scene, seen in zip(
+        JUDGED, readings.scenes, readings.evidence, strict=True
+    ):
+        caption = labels[number]["caption"]
+        found = reasons(verdict := judge(parse(caption), scene, seen), seen)
+        if all(verdict.values()):
+            words.append(f"{caption}: RIGHT")
+            continue
+        name = next((name for name in found if name != "count"), "count")
+        why = found[name]
+        kind = "WRONG" if why == NOT_SHOWN else "NOT RECOGNISABLE"
+        why = f"{name} {why}" if why == NOT_SHOWN else SHORTER.get(why, why)
+        words.append(f"{caption}: {kind}, {why}")
+    save(explore.image_grid(chosen, words, columns=6, tile=1.75), "evidence.png", False)
+
+
+def draw_spoilt() -> None:
+    """Pictures that are spoilt more and more, and the share called right."""
+    stored = BOOK.parent / "results/benchmarks/agreement.json"
+    curves = json.loads(stored.read_text(encoding="utf-8"))["spoilt"]
+    shown = 6
+    figure, axes = explore.new_figure(
+        len(curves), shown + 1, width=9.2, height=1.36 * len(curves)
+    )
+    for line, (name, curve) in zip(axes, curves.items(), strict=True):
+        spoil = agreement.SPOILS[name]
+        table, captions = agreement.scenes_for(spoil)
+        row, amounts = 4, np.array(curve["amounts"])
+        few = amounts[np.linspace(0, len(amounts) - 1, shown).round().astype(int)]
+        for place, amount in zip(line, few, strict=False):
+            images = spoil.apply(table[np.arange(8)], float(amount))
+            right = agreement.measured(images[row : row + 1], captions[row : row + 1])[
+                0
+            ]
+            place.imshow(((images[row] + 1) / 2).clamp(0, 1).permute(1, 2, 0))
+            place.set_xticks([])
+            place.set_yticks([])
+            place.set_xlabel(f"{amount:g}: {'right' if right else 'wrong'}", fontsize=8)
+        line[0].set_ylabel(name, fontsize=9)
+        last = line[-1]
+        last.plot(amounts, curve["passed"]["measure"], color=explore.PALETTE[0])
+        last.plot(
+            amounts, curve["passed"]["explained"], color=explore.PALETTE[1], ls="--"
+        )
+        last.set_ylim(-0.05, 1.05)
+        last.set_yticks([0, 0.5, 1])
+        last.yaxis.tick_right()
+        last.set_xlabel(curve["unit"], fontsize=7)
+        last.tick_params(labelsize=7)
+    save(figure, "spoilt.png", False)
+
+
 if __name__ == "__main__":
     FIGURES.mkdir(exist_ok=True)
     draw_logos()
     draw_landing()
     draw_data()
+    draw_evidence()
+    draw_spoilt()

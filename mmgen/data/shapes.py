@@ -2,10 +2,11 @@
 
 A scene is objects on a background (``shapes_world``). ``render`` draws it
 (``shapes_render``), and ``read`` finds out what a picture shows (``shapes_read``) and
-how clearly (``shapes_evidence``, ``shapes_outline``). ``describe`` writes a caption
-(``shapes_language``), and ``parse`` finds out what a caption demands (``shapes_parse``,
-``shapes_demand``). ``judge`` says which demands a scene or a picture meets, ``reasons``
-why not (``shapes_judge``). The data set below puts it all into batches.
+how clearly (``shapes_look``, ``shapes_outline``, ``shapes_evidence``). ``describe``
+writes a caption (``shapes_language``), and ``parse`` finds out what a caption demands
+(``shapes_grammar``, ``shapes_parse``, ``shapes_demand``). ``judge`` says which demands
+a scene or a picture meets, ``reasons`` why not (``shapes_judge``). The data set below
+puts it all into batches.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ are whatever explains best and are named as colours only at the end, so that a p
 that is a little blurred or off in colour is read like any other.
 
 That says what explains a picture best, not whether it explains it well: something
-always explains most. So ``shapes_evidence`` looks again at what was found.
+always explains most. So ``shapes_look`` looks again at what was found.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmgen.data.shapes_evidence import Evidence, look
+from mmgen.data.shapes_evidence import Evidence
+from mmgen.data.shapes_look import look
 from mmgen.data.shapes_render import IMAGE_SIZES, coverage, palettes
 from mmgen.data.shapes_world import (
     BACKGROUNDS,

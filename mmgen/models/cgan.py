@@ -476,7 +476,7 @@ class ProjectionDiscriminator(nn.Module):
 
 LABELLED = ("shapes", "emoji")  # data sets whose pictures come with attributes
 # What labels teach besides captions. A background is said in a quarter of them only,
-# and without its label the generator learned it last, or not at all.
+# and without its label pictures of one object had it wrong most often.
 TAUGHT = (
     *("shape", "colour", "size", "position", "background", "count"),
     *("relation", "other_shape", "other_colour", "other_size"),

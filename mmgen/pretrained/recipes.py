@@ -171,8 +171,20 @@ def publish(name: str, out: Path, weights: Path) -> None:
 
 
 def measure(name: str, out: Path, weights: Path, results: Path) -> None:
-    """Measure the stored weights; put the figures on the card and into results."""
-    file = weights / f"{name}.safetensors"
+    """Measure the stored weights; put the figures on the card and into results.
+
+    What the run itself says is kept from the results where its folder is gone.
+    """
+    file, kept = weights / f"{name}.safetensors", results / f"{name}.json"
+    if (out / "manifest.json").exists():
+        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+        rows = read_history(out / "metrics.csv", sys.maxsize)
+        of_run = {"manifest": manifest, "last_row": rows[-1] if rows else {}}
+    elif kept.exists():
+        before = json.loads(kept.read_text(encoding="utf-8"))
+        of_run = {key: before[key] for key in ("manifest", "last_row")}
+    else:
+        sys.exit(f"{out} holds no run, and {kept} does not exist: train it first.")
     reports: dict[str, Any] = {}
     for words in RECIPES[name].evaluate:
         with tempfile.TemporaryDirectory() as folder:
@@ -185,18 +197,8 @@ def measure(name: str, out: Path, weights: Path, results: Path) -> None:
     about["metrics"] = {words: report["metrics"] for words, report in reports.items()}
     write_json(file.with_suffix(".json"), about)
     del about["init_args"]  # the vocabulary is long, and stands on the card
-    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-    rows = read_history(out / "metrics.csv", sys.maxsize)
     results.mkdir(parents=True, exist_ok=True)
-    write_json(
-        results / f"{name}.json",
-        {
-            **about,
-            "metrics": reports,
-            "manifest": manifest,
-            "last_row": rows[-1] if rows else {},
-        },
-    )
+    write_json(kept, {**about, "metrics": reports, **of_run})
 
 
 def _mmgen(words: list[str]) -> None:
