@@ -22,7 +22,7 @@ from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset, one_of
 from mmgen.data.draws import draws
 from mmgen.data.shapes_demand import TASKS, Demand, ObjectDemand, facts
-from mmgen.data.shapes_evidence import REASONS, Evidence
+from mmgen.data.shapes_evidence import REASONS, Evidence, Named, ObjectEvidence
 from mmgen.data.shapes_judge import NOT_SHOWN, judge, reasons
 from mmgen.data.shapes_language import MAX_TOKENS, describe, vocabulary
 from mmgen.data.shapes_nearly import nearly
@@ -66,8 +66,10 @@ __all__ = [
     "TASKS",
     "Demand",
     "Evidence",
+    "Named",
     "Object",
     "ObjectDemand",
+    "ObjectEvidence",
     "Readings",
     "Scene",
     "SceneTable",
