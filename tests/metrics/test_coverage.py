@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from benchmarks.agreement import spoil_noise
 from mmgen.data.shapes import Object, Scene, render, sample_scenes
 from mmgen.metrics.coverage import (
     OPEN,
@@ -59,6 +60,18 @@ def test_what_the_caption_tells_is_not_counted():
     assert report.captions == {"position": 1, "size": 1, "background": 2}
     assert report.effective["position"] == pytest.approx(2)
     assert "position" in str(report) and report.to_json()["pictures"] == 4
+
+
+def test_smears_are_no_variety():
+    class Smearer:
+        """Draws the same object in many places, of coloured noise."""
+
+        def sample(self, captions, seed=0):
+            table = sample_scenes(len(captions), seed=seed, objects=(1,))
+            return spoil_noise(table, 1.0)
+
+    report = mode_coverage(Smearer(), ["a red circle"], 16)
+    assert report.readable == 0 and math.isnan(report.effective["position"])
 
 
 def test_pictures_that_show_no_single_object_are_left_out():
