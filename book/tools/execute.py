@@ -86,6 +86,17 @@ def normalise(notebook: nbformat.NotebookNode, name: str) -> None:
         _normalise_widgets(notebook, widgets, name)
 
 
+def few_colours(image: Image.Image) -> Image.Image:
+    """A picture in 256 colours, chosen so that rare ones are kept.
+
+    The usual median cut gives most of them to what covers most, such as backgrounds,
+    and makes a small orange star red.
+    """
+    return image.convert("RGB").quantize(
+        256, Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE
+    )
+
+
 def _small(figure: str) -> str:
     """A large figure, as base64, in the 256 colours that suit it best.
 
@@ -97,7 +108,7 @@ def _small(figure: str) -> str:
     if len(content) < LARGE or image.mode == "P":
         return figure
     buffer = io.BytesIO()
-    few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few = few_colours(image)
     few.save(buffer, "PNG", optimize=True, dpi=image.info.get("dpi"))
     return base64.b64encode(buffer.getvalue()).decode()
 

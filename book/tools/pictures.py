@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from execute import few_colours
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the benchmarks
@@ -102,15 +103,12 @@ def draw_logos() -> None:
         (BOOK / "_static" / f"{name}.svg").write_text(logo)
 
 
-def save(figure: object, name: str, few: bool = True) -> None:
-    """Write a figure as a PNG, of few colours where that changes none of them."""
+def save(figure: object, name: str, dpi: int = 150, few: bool = True) -> None:
+    """Write a figure as a PNG, of few colours unless soft shades would turn to steps."""
     path = FIGURES / name
-    if not few:
-        figure.savefig(path, dpi=110, metadata={"Software": None})  # type: ignore[attr-defined]
-        return
-    figure.savefig(path, dpi=150, metadata={"Software": None})  # type: ignore[attr-defined]
+    figure.savefig(path, dpi=dpi, metadata={"Software": None})  # type: ignore[attr-defined]
     with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        small = few_colours(picture) if few else picture.convert("RGB")
     small.save(path, optimize=True)
 
 
@@ -168,7 +166,12 @@ def draw_evidence() -> None:
         kind = "WRONG" if why == NOT_SHOWN else "NOT RECOGNISABLE"
         why = f"{name} {why}" if why == NOT_SHOWN else SHORTER.get(why, why)
         words.append(f"{caption}: {kind}, {why}")
-    save(explore.image_grid(chosen, words, columns=6, tile=1.75), "evidence.png", False)
+    save(
+        explore.image_grid(chosen, words, columns=6, tile=1.75),
+        "evidence.png",
+        110,
+        few=False,
+    )
 
 
 def draw_spoilt() -> None:
@@ -204,7 +207,7 @@ def draw_spoilt() -> None:
         last.yaxis.tick_right()
         last.set_xlabel(curve["unit"], fontsize=7)
         last.tick_params(labelsize=7)
-    save(figure, "spoilt.png", False)
+    save(figure, "spoilt.png", 110, few=False)
 
 
 if __name__ == "__main__":
