@@ -104,7 +104,7 @@ def draw_logos() -> None:
 
 
 def save(figure: object, name: str, dpi: int = 150, few: bool = True) -> None:
-    """Write a figure as a PNG, of few colours unless soft shades would turn to steps."""
+    """Write a figure as a PNG, of few colours if that turns no soft shades to steps."""
     path = FIGURES / name
     figure.savefig(path, dpi=dpi, metadata={"Software": None})  # type: ignore[attr-defined]
     with Image.open(path) as picture:
