@@ -21,7 +21,8 @@ def judge(
     The objects shown are matched to those demanded in the way that meets most demands.
     Then "count" is right if exactly as many are shown as demanded; "shape", "colour",
     "size" and "position" if all matched objects have what is demanded of them and every
-    demanded group is matched; what is not shown is not right.
+    demanded group is matched; "relation" if the matched two stand so, and both can be
+    recognised. What is not shown is not right.
 
     Args:
         demand: of ``parse``.
@@ -50,6 +51,8 @@ def judge(
             demand.relation is not None
             and partner.keys() >= {0, 1}
             and holds(demand.relation, shown[partner[0]], shown[partner[1]])
+            # of things that have no shape nobody could say which stands where
+            and not any("shape" in doubts[partner[w]] for w in (0, 1))
         )
         value = sum(map(sum, score)) + holding, sum(shape for shape, *_ in score)
         if value > best:
@@ -82,8 +85,9 @@ def reasons(verdict: Mapping[str, bool], evidence: Evidence) -> dict[str, str]:
         if verdict.get(name, True):
             continue
         unclear = [evidence.doubts, *(thing.doubts for thing in evidence.objects)]
+        asked = "shape" if name == "relation" else name
         found[name] = next(
-            (doubts[name] for doubts in unclear if name in doubts), NOT_SHOWN
+            (doubts[asked] for doubts in unclear if asked in doubts), NOT_SHOWN
         )
     return found
 

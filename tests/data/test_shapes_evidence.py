@@ -132,6 +132,17 @@ def test_two_colours_are_no_object():
     assert set(why(both, "a circle")) & {"shape", "count"}
 
 
+def test_of_smears_nobody_can_say_which_stands_where():
+    left = Object("star", "red", "large", 0.25, 0.5)
+    right = Object("circle", "blue", "large", 0.75, 0.5)
+    caption = "a red star left of a blue circle"
+    assert why(picture(left, right), caption) == {}
+    smears = agreement.spoil_noise(SceneTable.of([Scene((left, right))]), 1.0)[0]
+    assert why(smears, caption)["relation"] == evidence.MANY
+    turned = why(picture(left, right), "a red star right of a blue circle")
+    assert turned == {"relation": NOT_SHOWN}
+
+
 def test_a_size_or_a_place_between_is_neither_but_matters_only_if_asked_for():
     scene = Scene((Object.at("circle", "blue", "large", "center"),))
     between = agreement.spoil_size(SceneTable.of([scene]), 0.5)[0]
