@@ -52,10 +52,10 @@ _SIZES = torch.tensor([float(SCALE[name]) for name in SIZES])
 
 def lab(colours: Tensor) -> Tensor:
     """CIELAB coordinates (..., 3) of sRGB colours (..., 3) in [-1, 1]; white is D65."""
-    values = ((colours.reshape(-1, 3) + 1) / 2).clamp(0, 1)
-    linear = torch.where(
-        values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4
-    )
+    # Whole pictures pass through here: powers as exp(p log x), and in place.
+    values = colours.reshape(-1, 3).mul(0.5).add_(0.5).clamp_(0, 1)
+    linear = values.add(0.055).mul_(1 / 1.055).log_().mul_(2.4).exp_()
+    linear = torch.where(values <= 0.04045, values.mul_(1 / 12.92), linear)
     to_xyz = colours.new_tensor(
         [
             [0.4124564, 0.3575761, 0.1804375],
@@ -63,10 +63,10 @@ def lab(colours: Tensor) -> Tensor:
             [0.0193339, 0.1191920, 0.9503041],
         ]
     )
-    xyz = linear @ to_xyz.T / to_xyz.sum(dim=1)
-    root = torch.where(
-        xyz > (6 / 29) ** 3, xyz.clamp(min=1e-6) ** (1 / 3), xyz * 841 / 108 + 4 / 29
-    )
+    xyz = linear @ (to_xyz / to_xyz.sum(dim=1, keepdim=True)).T
+    root = xyz.clamp(min=1e-6).log_().mul_(1 / 3).exp_()
+    low = xyz <= (6 / 29) ** 3
+    root = torch.where(low, xyz.mul_(841 / 108).add_(4 / 29), root)
     x, y, z = root.unbind(-1)
     coordinates = torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=-1)
     return coordinates.view(colours.shape)

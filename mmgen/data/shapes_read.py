@@ -13,6 +13,7 @@ always explains most. So ``shapes_look`` looks again at what was found.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -182,18 +183,20 @@ def _pictures(images: Tensor) -> Sequence[Tensor]:
             f"images / 127.5 - 1."
         )
     images = images.detach().float()
-    if not bool(images.isfinite().all()):
-        raise ValueError("images must be finite; they hold NaN or infinite values.")
     if not len(images):
         return []
+    low, high = (float(end) for end in images.aminmax())
+    if not math.isfinite(low + high):
+        raise ValueError("images must be finite; they hold NaN or infinite values.")
+    if max(-low, high) <= 1:
+        return images.split(_CHUNK)
     # Grain around the ends of the range overshoots a little here and there, and is
     # seen as the end of the range; a wrong scale overshoots everywhere.
-    beyond = (images.abs() - 1).clamp(min=0)
-    if float(beyond.mean((1, 2, 3)).max()) > _BEYOND or float(beyond.max()) > 1:
+    beyond = (images.abs() - 1).clamp(min=0).mean((1, 2, 3)).max()
+    if float(beyond) > _BEYOND or max(-low, high) > 2:
         raise ValueError(
-            f"images must lie in [-1, 1]; got values from {float(images.min()):.3g} to "
-            f"{float(images.max()):.3g}. Of 0..255: images / 127.5 - 1; of 0..1: "
-            f"images * 2 - 1."
+            f"images must lie in [-1, 1]; got values from {low:.3g} to {high:.3g}. Of "
+            f"0..255: images / 127.5 - 1; of 0..1: images * 2 - 1."
         )
     return images.clamp(-1, 1).split(_CHUNK)
 
