@@ -5,9 +5,9 @@ is another question. ``shapes_look`` measures what speaks for and against it, an
 stands what follows: which attributes can be recognised, and why others cannot.
 
 Every limit stands here once, in radii or in distances of colours, with what it means.
-They were placed with the labels of ``tests/data/judged`` in view; where one lies in a gap
-between what people accepted and refused, it says so. ``benchmarks.agreement`` measures
-what they decide.
+They were placed with the labels of ``tests/data/judged`` in view; where one lies in a
+gap between what people accepted and refused, it says so. ``benchmarks.agreement``
+measures what they decide.
 """
 
 from __future__ import annotations
