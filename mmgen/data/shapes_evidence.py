@@ -39,8 +39,8 @@ GRAIN = 0.06
 # clouds in drawn backgrounds stay below it nearly everywhere.
 FAINT = 12.0
 # Area times contrast of all that is left over, pixels of a picture of 64 times Delta E:
-# a twelfth of what the faintest small object has, a pink triangle on gray. People
-# accepted up to 341 and refused from 725 on.
+# a twelfth of what the faintest small object has, a pink triangle on gray. Pictures
+# that people accepted have none; refused ones with a second object, 579 and more.
 LEFT_OVER = 500.0
 # Share of a background that has another name than its whole.
 UNEVEN = 0.1
