@@ -81,10 +81,10 @@ def reasons(verdict: Mapping[str, bool], evidence: Evidence) -> dict[str, str]:
         recognised, or ``NOT_SHOWN``: it can be, and is another than asked for.
     """
     found = {}
+    unclear = [evidence.doubts, *(thing.doubts for thing in evidence.objects)]
     for name in ATTRIBUTES:
         if verdict.get(name, True):
             continue
-        unclear = [evidence.doubts, *(thing.doubts for thing in evidence.objects)]
         asked = "shape" if name == "relation" else name
         found[name] = next(
             (doubts[asked] for doubts in unclear if asked in doubts), NOT_SHOWN

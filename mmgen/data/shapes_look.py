@@ -46,7 +46,6 @@ _FRINGE = 24.0  # what is thinner is a fringe and no thing, units: 3 pixels of 6
 _EYE_BLUR = 6.4  # averaging before colours are compared, units: 0.8 pixels of 64
 _SHARP = 0.15  # an edge blurred less, in radii, leaves an object an inside
 _SAME = 0.3  # colours this far from an object's may be its own
-_RADII = torch.tensor(outlines.outline_radii())
 _SIZES = torch.tensor([float(SCALE[name]) for name in SIZES])
 
 
@@ -308,7 +307,8 @@ def _look(
     spread = (spread - _unrest(colour, still[picture]).square()).clamp(min=0).sqrt()
 
     nearest_shape = shape.argmin(dim=1)
-    scale = radius * pixel / _RADII.to(device)[nearest_shape]
+    radii = torch.tensor(outlines.outline_radii(), device=device)
+    scale = radius * pixel / radii[nearest_shape]
     ratio = (scale[:, None].clamp(min=1) / _SIZES.to(device)).log().abs()
     anchors = torch.tensor(list(ANCHORS.values()), device=device) / UNITS
     away = torch.cdist(codes[picture, slot, 3:5] / UNITS, anchors)
