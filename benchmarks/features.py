@@ -23,7 +23,7 @@ from benchmarks import timing
 from mmgen.data import load_dataset
 from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset
-from mmgen.data.features import pack_features
+from mmgen.data.storage.features import pack_features
 from mmgen.layers.encoders import ImageEncoder
 from mmgen.models.damsm import DAMSMTask
 

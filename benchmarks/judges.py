@@ -34,8 +34,8 @@ from mmgen.data.shapes import (
     read,
 )
 from mmgen.data.shapes import judge as verdict_of
-from mmgen.data.shapes_demand import OPPOSITE, canonical
-from mmgen.data.shapes_nearly import exchanged
+from mmgen.data.shapes.demand import OPPOSITE, canonical
+from mmgen.data.shapes.hard_negatives import exchanged
 from mmgen.metrics.interval import Proportion
 from mmgen.models.attngan import AttnGANTask, pictures_of_stages
 from mmgen.models.cgan import TAUGHT, completed, value_rows

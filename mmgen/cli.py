@@ -468,7 +468,7 @@ def data(words: list[str]) -> int:
     chosen = parse(prog, options, rest)["data"]
     dataset = _dataset(given.name, {**chosen, "split": given.split})
     if packs:
-        from mmgen.data.shards import pack
+        from mmgen.data.storage.shards import pack
 
         packed = pack(dataset, _folder(given.out))
         print(
@@ -535,7 +535,7 @@ def _features(words: list[str]) -> int:
 
     import torch
 
-    from mmgen.data.features import pack_features
+    from mmgen.data.storage.features import pack_features
     from mmgen.models.damsm import DAMSMConfig, image_encoder
 
     device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -934,7 +934,7 @@ def _expected() -> tuple[type[Exception], ...]:
     for module, name in (
         ("mmgen.training.errors", "TrainingError"),
         ("mmgen.pretrained", "WeightsError"),
-        ("mmgen.data.shards", "ShardError"),
+        ("mmgen.data.storage.shards", "ShardError"),
         ("mmgen.data.workers", "WorkerError"),
     ):
         if module in sys.modules:  # else it cannot have been raised

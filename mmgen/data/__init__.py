@@ -25,11 +25,11 @@ __all__ = [
 DATASETS: dict[str, str] = {
     "shapes": "mmgen.data.shapes:ShapesDataset",
     "emoji": "mmgen.data.emoji:EmojiDataset",
-    "cub": "mmgen.data.cub:CUBDataset",
-    "coco": "mmgen.data.coco:COCODataset",
-    "shards": "mmgen.data.shards:ShardedDataset",  # any of these, packed
+    "cub": "mmgen.data.photographs.cub:CUBDataset",
+    "coco": "mmgen.data.photographs.coco:COCODataset",
+    "shards": "mmgen.data.storage.shards:ShardedDataset",  # any of these, packed
     # any of the above, seen through a frozen network once and for all
-    "features": "mmgen.data.features:FeatureDataset",
+    "features": "mmgen.data.storage.features:FeatureDataset",
 }
 
 

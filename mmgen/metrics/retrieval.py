@@ -188,8 +188,8 @@ def _also_true(
     captions: list[str], scenes: Sequence[Any]
 ) -> Callable[[int, int], bool]:
     """Whether caption j is true of scene i, decided by the world of Shapes."""
-    from mmgen.data.shapes_judge import judge
-    from mmgen.data.shapes_parse import parse
+    from mmgen.data.shapes.parsing import parse
+    from mmgen.data.shapes.verdict import judge
 
     demands = [parse(caption) for caption in captions]
 

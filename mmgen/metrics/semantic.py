@@ -17,11 +17,11 @@ from typing import Any
 
 from torch import Tensor
 
-from mmgen.data.shapes_demand import TASKS
-from mmgen.data.shapes_judge import judge, reasons
-from mmgen.data.shapes_parse import parse
-from mmgen.data.shapes_read import read
-from mmgen.data.shapes_world import ATTRIBUTES
+from mmgen.data.shapes.demand import TASKS
+from mmgen.data.shapes.parsing import parse
+from mmgen.data.shapes.reading import read
+from mmgen.data.shapes.verdict import judge, reasons
+from mmgen.data.shapes.world import ATTRIBUTES
 from mmgen.metrics.interval import Proportion
 
 

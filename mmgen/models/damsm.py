@@ -37,7 +37,7 @@ from torch.nn import functional as F
 
 from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset
-from mmgen.data.features import FeatureDataset
+from mmgen.data.storage.features import FeatureDataset
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.layers.attention import masked_softmax
 from mmgen.layers.encoders import ImageEncoder, TextEncoder

@@ -1,6 +1,6 @@
 """What captions of Shapes may mean: a second grammar, slow and written for reading.
 
-It shares nothing with ``mmgen.data.shapes_parse`` but the objects that it returns. The
+It shares nothing with ``mmgen.data.shapes.parsing`` but the objects it returns. The
 grammars below are lines ``name = one way | another way``. In a way, ``<name>`` is a
 part, ``[...]`` may be left out, ``{...}`` is a mark that says what was read, and
 anything else is a word of English or a run of Chinese characters. ``meanings`` derives
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
 
-from mmgen.data.shapes_demand import Demand, ObjectDemand, canonical
+from mmgen.data.shapes.demand import Demand, ObjectDemand, canonical
 
 ENGLISH = """
 caption = [<ground-first>] [<opening>] <body> [<grounds-last>] [<stop>]

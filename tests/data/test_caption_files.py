@@ -10,7 +10,7 @@ import torch
 from fakes import make_cub, python2_pickle
 
 from mmgen.data import Vocabulary
-from mmgen.data.caption_files import (
+from mmgen.data.photographs.caption_files import (
     build_captions,
     load_plain_pickle,
     original_tokens,

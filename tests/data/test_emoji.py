@@ -13,18 +13,19 @@ import pytest
 import torch
 from PIL import Image
 
-from mmgen.data import emoji as emoji_module
 from mmgen.data import load_dataset
 from mmgen.data.emoji import (
-    CACHE_NAME,
     PERSONS,
     SKIN_TONES,
     SPLITS,
+    Emoji,
     EmojiDataset,
     cache_path,
     load_art,
-    resized,
 )
+from mmgen.data.emoji import art as emoji_module
+from mmgen.data.emoji.art import CACHE_NAME
+from mmgen.data.emoji.dataset import resized
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_3944_emoji_have_a_picture_and_two_names():
 )  # fmt: skip
 def test_names_and_labels(character, english, chinese, group, person, tone, role):
     item = next(i for i in load_art().items if i.character == character)
-    assert item == emoji_module.Emoji(
+    assert item == Emoji(
         character, english, chinese, group, person, tone, role
     )
 

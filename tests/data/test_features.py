@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmgen.data import load_dataset
-from mmgen.data.features import FeatureDataset, pack_features
+from mmgen.data.storage.features import FeatureDataset, pack_features
 from tests.data.fakes import make_cub
 
 

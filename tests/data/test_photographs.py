@@ -16,9 +16,9 @@ from fakes import CLASSES, make_coco, make_cub, original, python2_pickle
 from PIL import Image
 
 from mmgen.data import Vocabulary, load_dataset
-from mmgen.data.caption_files import load_plain_pickle
-from mmgen.data.cub import CUBDataset
-from mmgen.data.photographs import bird_crop, crop, some_words
+from mmgen.data.photographs.caption_files import load_plain_pickle
+from mmgen.data.photographs.cub import CUBDataset
+from mmgen.data.photographs.dataset import bird_crop, crop, some_words
 from mmgen.data.workers import WorkerError
 
 

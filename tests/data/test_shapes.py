@@ -16,7 +16,6 @@ from mmgen.data.shapes import (
     COLOURS,
     HELD_OUT,
     KINDS,
-    LABEL_VALUES,
     POSITIONS,
     RELATIONS,
     SHAPES,
@@ -35,8 +34,9 @@ from mmgen.data.shapes import (
     render,
     sample_scenes,
 )
-from mmgen.data.shapes_render import coverage
-from mmgen.data.shapes_world import GAP, SCALE, UNITS, holds, relation_of
+from mmgen.data.shapes.dataset import LABEL_VALUES
+from mmgen.data.shapes.drawing import coverage
+from mmgen.data.shapes.world import GAP, SCALE, UNITS, holds, relation_of
 
 STAR = Object.at("star", "red", "large", "upper left")
 CIRCLE = Object.at("circle", "blue", "small", "lower right")

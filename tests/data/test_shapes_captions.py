@@ -23,9 +23,9 @@ from mmgen.data.shapes import (
     parse,
     sample_scenes,
 )
-from mmgen.data.shapes_demand import canonical
-from mmgen.data.shapes_grammar import grammar
-from mmgen.data.shapes_language import MAX_TOKENS, vocabulary
+from mmgen.data.shapes.demand import canonical
+from mmgen.data.shapes.grammar import grammar
+from mmgen.data.shapes.language import MAX_TOKENS, vocabulary
 from tests.data.reference_grammar import OUTSIDE, meanings, sentence
 
 STAR = Object.at("star", "red", "large", "upper left")

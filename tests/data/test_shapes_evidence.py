@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional
 
 from benchmarks import agreement
-from mmgen.data import shapes_evidence as evidence
-from mmgen.data import shapes_look as looking
-from mmgen.data import shapes_outline as outlines
+from mmgen.data.shapes import evidence as evidence
+from mmgen.data.shapes import look as looking
+from mmgen.data.shapes import outline as outlines
 from mmgen.data.shapes import (
     NOT_SHOWN,
     REASONS,

@@ -16,7 +16,7 @@ from mmgen.data.shapes import (
     parse,
     sample_scenes,
 )
-from mmgen.data.shapes_nearly import nearly
+from mmgen.data.shapes.hard_negatives import nearly
 
 CHANCES = np.random.default_rng(0).random((3000, 2)).tolist()
 

@@ -21,8 +21,8 @@ from fakes import make_coco, make_cub
 from torch import distributed
 
 from mmgen.data import load_dataset
-from mmgen.data import shards as shards_module
-from mmgen.data.shards import ShardedDataset, ShardError, pack
+from mmgen.data.storage import shards as shards_module
+from mmgen.data.storage.shards import ShardedDataset, ShardError, pack
 from mmgen.data.workers import WorkerError
 
 IMAGES, PER_IMAGE = 53, 2

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from mmgen.data import load_dataset
-from mmgen.data.shapes_judge import judge
-from mmgen.data.shapes_parse import parse
+from mmgen.data.shapes.parsing import parse
+from mmgen.data.shapes.verdict import judge
 from mmgen.metrics.retrieval import _also_true, _draw, r_precision
 
 

@@ -17,7 +17,7 @@ from mmgen.data.shapes import (
     render,
     sample_scenes,
 )
-from mmgen.data.shapes_evidence import LOST
+from mmgen.data.shapes.evidence import LOST
 from mmgen.metrics import semantic_accuracy
 
 

@@ -477,7 +477,7 @@ def test_training_on_features_is_training_on_the_pictures(tmp_path: Path) -> Non
     """As long as each epoch has its own cuts: then only half precision differs."""
     from torchvision.models import Inception3
 
-    from mmgen.data.features import pack_features
+    from mmgen.data.storage.features import pack_features
     from mmgen.training import TrainingConfig, fit
 
     weights = tmp_path / "inception.pth"

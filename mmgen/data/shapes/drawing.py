@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmgen.data.shapes_world import (
+from mmgen.data.shapes.world import (
     BACKGROUND_PALETTE,
     PALETTE,
     REACH,

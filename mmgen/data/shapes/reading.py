@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmgen.data.shapes_evidence import Evidence
-from mmgen.data.shapes_look import look
-from mmgen.data.shapes_render import IMAGE_SIZES, coverage, palettes
-from mmgen.data.shapes_world import (
+from mmgen.data.shapes.drawing import IMAGE_SIZES, coverage, palettes
+from mmgen.data.shapes.evidence import Evidence
+from mmgen.data.shapes.look import look
+from mmgen.data.shapes.world import (
     BACKGROUNDS,
     COLOURS,
     SHAPES,

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmgen.data.shapes_render import outline, signed_distance
-from mmgen.data.shapes_world import SHAPES
+from mmgen.data.shapes.drawing import outline, signed_distance
+from mmgen.data.shapes.world import SHAPES
 
 FRAME = 40  # side of the frame, pixels
 EXTENT = 1.9  # half its side, radii of the circle of equal area: a star's tip has 1.5

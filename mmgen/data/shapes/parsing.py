@@ -13,8 +13,8 @@ import unicodedata
 from functools import lru_cache
 from typing import Any
 
-from mmgen.data.shapes_demand import Demand, ObjectDemand, canonical
-from mmgen.data.shapes_grammar import (
+from mmgen.data.shapes.demand import Demand, ObjectDemand, canonical
+from mmgen.data.shapes.grammar import (
     HANZI,
     Grammar,
     Group,
@@ -25,7 +25,7 @@ from mmgen.data.shapes_grammar import (
     grammar,
     tokens_of,
 )
-from mmgen.data.shapes_world import (
+from mmgen.data.shapes.world import (
     BACKGROUNDS,
     COLOURS,
     MAX_OBJECTS,

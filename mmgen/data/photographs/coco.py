@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmgen.data.photographs import Photographs
+from mmgen.data.photographs.dataset import Photographs
 
 
 class COCODataset(Photographs):

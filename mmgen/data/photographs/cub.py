@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmgen.data.caption_files import load_plain_pickle
-from mmgen.data.photographs import SPLITS, Photographs
+from mmgen.data.photographs.caption_files import load_plain_pickle
+from mmgen.data.photographs.dataset import SPLITS, Photographs
 
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 

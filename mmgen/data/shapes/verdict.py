@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import permutations
 
-from mmgen.data.shapes_demand import Demand, ObjectDemand
-from mmgen.data.shapes_evidence import Evidence
-from mmgen.data.shapes_world import ATTRIBUTES, Object, Scene, holds
+from mmgen.data.shapes.demand import Demand, ObjectDemand
+from mmgen.data.shapes.evidence import Evidence
+from mmgen.data.shapes.world import ATTRIBUTES, Object, Scene, holds
 
 _OF_OBJECTS = ("shape", "colour", "size", "position")
 NOT_SHOWN = "not as asked"

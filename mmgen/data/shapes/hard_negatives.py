@@ -12,8 +12,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from mmgen.data.shapes_demand import Demand, ObjectDemand, canonical
-from mmgen.data.shapes_world import (
+from mmgen.data.shapes.demand import Demand, ObjectDemand, canonical
+from mmgen.data.shapes.world import (
     BACKGROUNDS,
     COLOURS,
     HELD_OUT,

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mmgen.data.shapes_world import (
+from mmgen.data.shapes.world import (
     BACKGROUNDS,
     COLOURS,
     MAX_OBJECTS,

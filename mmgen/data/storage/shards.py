@@ -43,7 +43,7 @@ from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset, check_batch_size, epoch_order
 from mmgen.data.draws import draws
 from mmgen.data.files import write_atomically
-from mmgen.data.photographs import (
+from mmgen.data.photographs.dataset import (
     CAPTION,
     GEOMETRY,
     GIVE_UP,

@@ -29,8 +29,8 @@ from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.draws import draws
 from mmgen.data.files import write_atomically
-from mmgen.data.photographs import CAPTION, Photographs, padded, some_words
-from mmgen.data.shards import at_least_one, new_manifest
+from mmgen.data.photographs.dataset import CAPTION, Photographs, padded, some_words
+from mmgen.data.storage.shards import at_least_one, new_manifest
 from mmgen.data.vocabulary import Vocabulary
 
 FORMAT = 1  # of the manifest; raise it when its meaning changes

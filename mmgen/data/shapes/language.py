@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import Any
 
 from mmgen.data.dataset import one_of
-from mmgen.data.shapes_demand import OPPOSITE, Demand, ObjectDemand, facts
-from mmgen.data.shapes_world import BACKGROUNDS, COLOURS, Scene
+from mmgen.data.shapes.demand import OPPOSITE, Demand, ObjectDemand, facts
+from mmgen.data.shapes.world import BACKGROUNDS, COLOURS, Scene
 from mmgen.data.vocabulary import Vocabulary
 
 MAX_TOKENS = {"en": 24, "zh": 30, "both": 30}  # no caption is longer; tests hold it

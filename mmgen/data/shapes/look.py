@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmgen.data import shapes_outline as outlines
-from mmgen.data.shapes_evidence import (
+from mmgen.data.shapes import outline as outlines
+from mmgen.data.shapes.drawing import coverage, palettes
+from mmgen.data.shapes.evidence import (
     FAINT,
     GRAIN,
     MANY_COLOURS,
@@ -25,8 +26,7 @@ from mmgen.data.shapes_evidence import (
     Named,
     ObjectEvidence,
 )
-from mmgen.data.shapes_render import coverage, palettes
-from mmgen.data.shapes_world import (
+from mmgen.data.shapes.world import (
     ANCHORS,
     BACKGROUNDS,
     COLOURS,

@@ -24,15 +24,15 @@ from PIL import Image
 from torch import Tensor
 
 from mmgen.data.batch import Batch
-from mmgen.data.caption_files import (
+from mmgen.data.dataset import CaptionedDataset
+from mmgen.data.draws import draws
+from mmgen.data.photographs.caption_files import (
     CaptionFile,
     build_captions,
     load_plain_pickle,
     original_tokens,
     read_caption_pickle,
 )
-from mmgen.data.dataset import CaptionedDataset
-from mmgen.data.draws import draws
 from mmgen.data.vocabulary import Vocabulary
 
 SPLITS = ("train", "test")

@@ -1,13 +1,4 @@
-"""Shapes: a captioned world made on the fly, in which right and wrong are decided.
-
-A scene is objects on a background (``shapes_world``). ``render`` draws it
-(``shapes_render``), and ``read`` finds out what a picture shows (``shapes_read``) and
-how clearly (``shapes_look``, ``shapes_outline``, ``shapes_evidence``). ``describe``
-writes a caption (``shapes_language``), and ``parse`` finds out what a caption demands
-(``shapes_grammar``, ``shapes_parse``, ``shapes_demand``). ``judge`` says which demands
-a scene or a picture meets, ``reasons`` why not (``shapes_judge``). The data set below
-puts it all into batches.
-"""
+"""The data set of Shapes: scenes, captions and labels in batches."""
 
 from __future__ import annotations
 
@@ -21,19 +12,13 @@ from torch import Tensor
 from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset, one_of
 from mmgen.data.draws import draws
-from mmgen.data.shapes_demand import TASKS, Demand, ObjectDemand, facts
-from mmgen.data.shapes_evidence import REASONS, Evidence, Named, ObjectEvidence
-from mmgen.data.shapes_judge import NOT_SHOWN, judge, reasons
-from mmgen.data.shapes_language import MAX_TOKENS, describe, vocabulary
-from mmgen.data.shapes_nearly import nearly
-from mmgen.data.shapes_parse import parse
-from mmgen.data.shapes_read import Readings, explain, read
-from mmgen.data.shapes_render import check_image_size, draw, palettes, render
-from mmgen.data.shapes_world import (
-    ATTRIBUTES,
+from mmgen.data.shapes.demand import Demand
+from mmgen.data.shapes.drawing import check_image_size, draw
+from mmgen.data.shapes.hard_negatives import nearly
+from mmgen.data.shapes.language import MAX_TOKENS, describe, vocabulary
+from mmgen.data.shapes.world import (
     BACKGROUNDS,
     COLOURS,
-    HELD_OUT,
     KINDS,
     MAX_OBJECTS,
     MENTIONS,
@@ -42,50 +27,10 @@ from mmgen.data.shapes_world import (
     SHAPES,
     SIZES,
     SPLITS,
-    Object,
-    Scene,
     SceneTable,
     sample_scenes,
 )
 from mmgen.data.vocabulary import LANGUAGES
-
-__all__ = [
-    "ATTRIBUTES",
-    "BACKGROUNDS",
-    "COLOURS",
-    "HELD_OUT",
-    "KINDS",
-    "MENTIONS",
-    "NOT_SHOWN",
-    "POSITIONS",
-    "REASONS",
-    "RELATIONS",
-    "SHAPES",
-    "SIZES",
-    "SPLITS",
-    "TASKS",
-    "Demand",
-    "Evidence",
-    "Named",
-    "Object",
-    "ObjectDemand",
-    "ObjectEvidence",
-    "Readings",
-    "Scene",
-    "SceneTable",
-    "ShapesDataset",
-    "describe",
-    "explain",
-    "facts",
-    "judge",
-    "language_of",
-    "palettes",
-    "parse",
-    "read",
-    "reasons",
-    "render",
-    "sample_scenes",
-]
 
 SPLIT_SIZES = {"train": 50_000, "validation": 2_000, "test": 5_000}
 SPLIT_SIZES["compositional"] = SPLIT_SIZES["test"]

@@ -16,7 +16,7 @@ from functools import lru_cache
 from itertools import product
 from typing import Any, NamedTuple
 
-from mmgen.data.shapes_language import (
+from mmgen.data.shapes.language import (
     EN_POSITIONS,
     EN_RELATIONS,
     EN_SHAPES,
@@ -26,7 +26,7 @@ from mmgen.data.shapes_language import (
     ZH_SHAPES,
     plural,
 )
-from mmgen.data.shapes_world import BACKGROUNDS, COLOURS, POSITIONS, RELATIONS, SIZES
+from mmgen.data.shapes.world import BACKGROUNDS, COLOURS, POSITIONS, RELATIONS, SIZES
 
 # A run of letters and digits is a word; a Chinese character or a mark is one by itself.
 HANZI = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mmgen.data.shapes_world import ATTRIBUTES
+from mmgen.data.shapes.world import ATTRIBUTES
 
 # Of two names the nearer is said only if it is half again as near as the next. So for
 # shapes, colours, sizes (as ratios), positions and backgrounds.
