@@ -1,7 +1,13 @@
 """The methods of the book: one line each, from the name on the command line to a task.
 
-A value is ``"module:class"``; the module is imported only when the method is used.
+A value is ``"module:class"``; the module is imported only when the method is used. The
+presets of a method stand in the module of its name in ``mmgen.presets``.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 METHODS: dict[str, str] = {
     "cgan": "mmgen.models.cgan:CGANTask",
@@ -11,3 +17,27 @@ METHODS: dict[str, str] = {
     "mvae": "mmgen.models.multimodal_vae:MultimodalVAETask",
     "attngan": "mmgen.models.attngan:AttnGANTask",
 }
+
+
+def class_path(cls: type) -> str:
+    """Where a class is found again: ``"module:name"``."""
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def find_class(path: str) -> Any:
+    """The class at ``"module:name"``.
+
+    Raises:
+        ValueError: no such module or class.
+    """
+    module, _, name = path.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"the class {path!r} cannot be found ({error}). Define or install it in "
+            f"this Python first."
+        ) from error
+    return found

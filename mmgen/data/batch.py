@@ -10,6 +10,11 @@ import torch
 from torch import Tensor
 
 
+def word_mask(lengths: Tensor, width: int) -> Tensor:
+    """Real words, (B, width) bool, of captions of lengths (B,): True = a word."""
+    return torch.arange(width, device=lengths.device)[None, :] < lengths[:, None]
+
+
 @dataclass
 class Batch:
     """Captioned pictures, all tensors on one device.
@@ -52,8 +57,7 @@ class Batch:
     @property
     def mask(self) -> Tensor:
         """Real words, shape (B, T) bool: True takes part in attention."""
-        positions = torch.arange(self.tokens.shape[1], device=self.tokens.device)
-        return positions[None, :] < self.lengths[:, None]
+        return word_mask(self.lengths, self.tokens.shape[1])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same batch with every tensor on ``device``."""

@@ -8,8 +8,9 @@ of a run can be resumed at any step, and is the same for any number of processes
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 from mmgen.data.batch import Batch
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.data.workers import handed_over
+
+if TYPE_CHECKING:
+    from mmgen.interfaces import Alternatives
 
 
 def epoch_order(length: int, seed: int, epoch: int) -> Tensor:
@@ -75,6 +79,8 @@ class CaptionedDataset(ABC):
     max_tokens: int  # T of every batch of this data set
     attributes: dict[str, tuple[str, ...]]  # column of Batch.attributes -> its values
     options: dict[str, Any]  # what load_dataset needs besides, to make this set again
+    synonyms: Mapping[str, str] = MappingProxyType({})  # words for words of values
+    alternatives: Alternatives | None = None  # what its captions leave open, if known
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -106,64 +112,6 @@ class CaptionedDataset(ABC):
                 f"got {bad[:5]}."
             )
         return self.finish(self.prepare(rows, epoch), device)
-
-    def nearly_right(
-        self, batch: Batch, chances: Sequence[Sequence[float]]
-    ) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Captions that are each wrong for their picture in one fact, if it knows any.
-
-        Args:
-            batch: of this data set.
-            chances: three numbers in [0, 1) a sample, that decide which.
-
-        Returns:
-            Tokens (B, T), lengths (B,) and ids (B,) as those of ``batch``, on its
-            device; None where the data set cannot say what would be wrong.
-        """
-        return None
-
-    def told(self, batch: Batch) -> Tensor | None:
-        """Which attributes the captions tell.
-
-        Args:
-            batch: of this data set.
-
-        Returns:
-            (B, A) bool, as ``batch.attributes``; what a caption leaves open, and what
-            does not apply, is False. None where the data set cannot say.
-        """
-        return None
-
-    def equally_right(self, batch: Batch) -> Tensor | None:
-        """Other attributes that pictures of the same captions might have.
-
-        Args:
-            batch: of this data set.
-
-        Returns:
-            R further rows for every sample, (R, B, A) as ``batch.attributes``; a row
-            is repeated where the caption leaves nothing open. None where the data set
-            cannot say what would be right as well.
-        """
-        return None
-
-    def by_lot(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Attributes that meet the captions, what these leave open decided by lot.
-
-        Args:
-            batch: of this data set.
-            noise: standard normal numbers, (B, Z), the first of which decide: of as
-                many as there are values the largest. (A generator that has to do as
-                they say finds the largest more easily than a threshold.)
-
-        Returns:
-            Attributes, (B, A) as ``batch.attributes``, and which of them were told or
-            decided, (B, A) bool. None where the data set cannot say what is open.
-
-        Raises:
-            ValueError: fewer numbers than the lots need.
-        """
-        return None
 
     def batches(
         self,

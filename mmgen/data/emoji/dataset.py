@@ -21,6 +21,7 @@ from mmgen.data.emoji.meaning import (
     SPLIT_BY,
     SPLITS,
     SUBSETS,
+    SYNONYMS,
     THINGS,
     Emoji,
 )
@@ -54,6 +55,7 @@ class EmojiDataset(CaptionedDataset):
     """
 
     name = "emoji"
+    synonyms = SYNONYMS
 
     def __init__(
         self,

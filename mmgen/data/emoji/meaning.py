@@ -25,6 +25,8 @@ GROUPS = (
 THINGS = frozenset(GROUPS) - {"Flags", "People & Body", "Symbols"}
 PERSONS = ("woman", "man")
 SKIN_TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
+# What a name says of two who are each a woman or a man ("women wrestling").
+SYNONYMS = {"women": "woman", "men": "man"}
 SUBSETS = ("all", "things", "people", "roles")
 SPLITS = ("train", "validation", "test")
 SPLIT_BY = ("emoji", "combination")

@@ -8,11 +8,11 @@ which demands a scene or a picture meets, ``reasons`` why not (``verdict``).
 ``ShapesDataset`` puts it all into batches (``dataset``).
 """
 
-from mmgen.data.shapes.dataset import ShapesDataset, language_of
+from mmgen.data.shapes.dataset import ShapesDataset
 from mmgen.data.shapes.demand import TASKS, Demand, ObjectDemand, facts
 from mmgen.data.shapes.drawing import palettes, render
 from mmgen.data.shapes.evidence import REASONS, Evidence, Named, ObjectEvidence
-from mmgen.data.shapes.language import describe
+from mmgen.data.shapes.language import describe, language_of
 from mmgen.data.shapes.parsing import parse
 from mmgen.data.shapes.reading import Readings, explain, read
 from mmgen.data.shapes.verdict import NOT_SHOWN, judge, reasons

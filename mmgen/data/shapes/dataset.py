@@ -12,16 +12,15 @@ from torch import Tensor
 from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset, one_of
 from mmgen.data.draws import draws
+from mmgen.data.shapes.alternatives import ShapesAlternatives
 from mmgen.data.shapes.demand import Demand
 from mmgen.data.shapes.drawing import check_image_size, draw
-from mmgen.data.shapes.hard_negatives import nearly
 from mmgen.data.shapes.language import MAX_TOKENS, describe, vocabulary
 from mmgen.data.shapes.world import (
     BACKGROUNDS,
     COLOURS,
     KINDS,
     MAX_OBJECTS,
-    MENTIONS,
     POSITIONS,
     RELATIONS,
     SHAPES,
@@ -35,9 +34,6 @@ from mmgen.data.vocabulary import LANGUAGES
 SPLIT_SIZES = {"train": 50_000, "validation": 2_000, "test": 5_000}
 SPLIT_SIZES["compositional"] = SPLIT_SIZES["test"]
 LABELS = ("shape", "colour", "size", "position")
-_FIRST = ("shape", "colour", "size")
-_OTHER = ("other_shape", "other_colour", "other_size")
-_BY_LOT = ("position", "size", "background", "other_size")  # in any combination
 _VARIANTS = 4  # captions of a sample in a language; an epoch picks one
 
 
@@ -158,6 +154,9 @@ class ShapesDataset(CaptionedDataset):
         self.scenes = sample_scenes(
             size, seed=seed, split=split, objects=objects, kinds=kinds
         )
+        self.alternatives = ShapesAlternatives(
+            self.vocabulary, self.max_tokens, tuple(attributes)
+        )
         self._languages = ("en", "zh") if language == "both" else (language,)
         # Drawn order is random, so that no picture shows which object is "the other":
         # a judge could not learn the labels of pairs in it.
@@ -232,124 +231,6 @@ class ShapesDataset(CaptionedDataset):
             attributes=there(prepared.attributes).long(),
             indices=there(prepared.indices),
         )
-
-    def nearly_right(
-        self, batch: Batch, chances: Sequence[Sequence[float]]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Captions with one fact changed, in the languages of the right ones."""
-        wrong = [
-            nearly(Demand.of_id(identity), which, what)
-            for identity, (which, what, _) in zip(
-                batch.class_ids.tolist(), chances, strict=True
-            )
-        ]
-        captions = [
-            describe(demand, language_of(right), int(words * 2**31))
-            for demand, right, (_, _, words) in zip(
-                wrong, batch.captions, chances, strict=True
-            )
-        ]
-        tokens, lengths = self.vocabulary.encode(captions, self.max_tokens)
-        device = batch.class_ids.device
-        ids = torch.tensor([demand.id for demand in wrong], device=device)
-        return tokens.to(device), lengths.to(device), ids
-
-    def told(self, batch: Batch) -> Tensor | None:
-        """Which attributes the captions tell; shapes and the count always."""
-        if batch.attributes is None or batch.scenes is None:
-            return None
-        mentions = SceneTable.of(batch.scenes).mentions
-        said = [
-            mentions >> MENTIONS.index(fact) & 1 == 1
-            if (fact := name.removeprefix("other_")) in MENTIONS
-            else np.full(len(mentions), True)
-            for name in self.attributes
-        ]
-        told = torch.from_numpy(np.stack(said, axis=1)).to(batch.attributes.device)
-        return told & (batch.attributes >= 0)
-
-    def equally_right(self, batch: Batch) -> Tensor | None:
-        """Attributes of a pair with its objects exchanged, another relation, or both.
-
-        Three rows for each sample; where the caption tells the relation, or there are
-        not two objects, they are its own. None without columns that two objects share.
-        """
-        names = list(self.attributes)
-        shared = [
-            (names.index(name), names.index(f"other_{name}"))
-            for name in ("shape", "colour", "size")
-            if name in names and f"other_{name}" in names
-        ]
-        if not shared or batch.attributes is None or batch.scenes is None:
-            return None
-        scenes, own = SceneTable.of(batch.scenes), batch.attributes
-        told = scenes.mentions >> MENTIONS.index("relation") & 1
-        free = torch.from_numpy((scenes.counts() == 2) & (told == 0)).to(own.device)
-        exchanged = own.clone()
-        for first, second in shared:
-            exchanged[:, first], exchanged[:, second] = own[:, second], own[:, first]
-        rows = [exchanged]
-        if "relation" in names:
-            column = names.index("relation")
-            for row in (own, exchanged):
-                other = row.clone()
-                # in reading order there are but these two
-                beside = row[:, column] == RELATIONS.index("left of")
-                other[:, column] = torch.where(
-                    beside, RELATIONS.index("above"), RELATIONS.index("left of")
-                )
-                rows.append(other)
-        return torch.where(free[:, None], torch.stack(rows), own)
-
-    def by_lot(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Attributes that meet the captions, with places, sizes and grounds by lot.
-
-        So are, where the caption leaves the sides of a pair open, its relation and its
-        order. Colours stay open, for a lot might bring together what training must
-        never show; so does the place of the first of several, which depends on the
-        others. Two alike are of one size, as in the world.
-        """
-        told, allowed = self.told(batch), self.equally_right(batch)
-        if told is None or batch.attributes is None or batch.scenes is None:
-            return None
-        names = list(self.attributes)
-        own = batch.attributes[None]
-        rows = own if allowed is None else torch.cat([own, allowed])
-        drawn = [name for name in _BY_LOT if name in names]
-        many = [len(rows), *(len(self.attributes[name]) for name in drawn)]
-        if noise.shape[1] < sum(many):
-            raise ValueError(
-                f"noise must hold {sum(many)} numbers for each sample; got "
-                f"{noise.shape[1]}."
-            )
-        order, *lots = (
-            part.argmax(dim=1) for part in noise[:, : sum(many)].split(many, dim=1)
-        )
-        row = rows[order, torch.arange(len(noise), device=noise.device)]
-        counted = told.clone()
-        if allowed is not None and "relation" in names:
-            column = names.index("relation")
-            counted[:, column] = row[:, column] >= 0
-        counts = torch.from_numpy(SceneTable.of(batch.scenes).counts()).to(row.device)
-        for name, lot in zip(drawn, lots, strict=True):
-            column = names.index(name)
-            free = ~told[:, column] & (row[:, column] >= 0)
-            if name == "position":
-                free &= counts == 1
-            row[:, column] = torch.where(free, lot, row[:, column])
-            counted[:, column] |= free
-        if set(names) >= {*_FIRST, *_OTHER}:
-            first, second = (
-                [names.index(n) for n in half] for half in (_FIRST, _OTHER)
-            )
-            alike = (row[:, first[:2]] == row[:, second[:2]]).all(dim=1)
-            row[:, second[2]] = torch.where(alike, row[:, first[2]], row[:, second[2]])
-        return row, counted
-
-
-def language_of(caption: str) -> str:
-    """Language of a caption of Shapes, "en" or "zh"."""
-    return "en" if caption.isascii() else "zh"
 
 
 def demand_ids(scenes: SceneTable) -> np.ndarray:

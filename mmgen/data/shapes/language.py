@@ -365,3 +365,8 @@ def vocabulary(language: str) -> Vocabulary:
     chinese += [*ZH_FRAMES, *ZH_TOTALS, *ZH_BACKGROUND_FORMS]
     texts = {"en": english, "zh": chinese, "both": english + chinese}
     return Vocabulary.build(texts[language], language)
+
+
+def language_of(caption: str) -> str:
+    """Language of a caption of Shapes, "en" or "zh"."""
+    return "en" if caption.isascii() else "zh"

@@ -1,0 +1,64 @@
+"""Dataclasses to JSON and back: what cards, runs and checkpoints keep of a config."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """A dataclass as a dictionary of JSON values."""
+    return dataclasses.asdict(config)
+
+
+def architecture(config: Any) -> dict[str, Any]:
+    """The fields of a method's config that decide which networks are built.
+
+    A config class names the others, which matter while a model is trained only, in
+    ``TRAINING``. Weights are stored without them, so that no option of a training that
+    is removed or renamed later makes weights unreadable.
+    """
+    training = type(config).TRAINING
+    return {k: v for k, v in to_json(config).items() if k not in training}
+
+
+def from_json(cls: type[T], data: dict[str, Any]) -> T:
+    """The dataclass that ``to_json`` took apart: lists become tuples where it says so.
+
+    Raises:
+        ValueError: fields that the class does not have.
+    """
+    hints = typing.get_type_hints(cls)
+    known = {field.name for field in dataclasses.fields(cast(Any, cls))}
+    foreign = sorted(set(data) - known)
+    if foreign:
+        raise ValueError(
+            f"{cls.__name__} has no field {', '.join(foreign)}; it has "
+            f"{', '.join(sorted(known))}. Was this written by another version?"
+        )
+    return cls(**{name: _restore(hints[name], value) for name, value in data.items()})
+
+
+def _restore(hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return from_json(cast(type, hint), value)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        # A union with a tuple or a dataclass in it: the first that fits the JSON.
+        for option in arguments:
+            if isinstance(value, dict) and dataclasses.is_dataclass(option):
+                return from_json(cast(type, option), value)
+            if isinstance(value, list) and typing.get_origin(option) is tuple:
+                return _restore(option, value)
+        return value
+    if origin is tuple and isinstance(value, list):
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return tuple(_restore(arguments[0], item) for item in value)
+        return tuple(_restore(a, v) for a, v in zip(arguments, value, strict=True))
+    if hint is tuple and isinstance(value, list):
+        return tuple(value)
+    return value
