@@ -9,9 +9,14 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from mmgen.data.vocabulary import Vocabulary
+from mmgen.interfaces import NOTHING
+from mmgen.sampling import CaptionSampler, example_attributes, example_captions
 
 SILENT_WORDS = {"a", "an", "and", "at", "in", "of", "on", "the", "with"}
 
@@ -37,6 +42,84 @@ class AttributeEncoder(nn.Module):
     def forward(self, attributes: Tensor) -> Tensor:
         """Attributes (B, A) int64, -1 where one does not apply, to (B, feature_dim)."""
         return self.table(attributes + 1 + self.starts).sum(dim=1)
+
+
+def left_open(attributes: Tensor, draws: Tensor, share: float) -> Tensor:
+    """Attributes (B, A) with a share of them left open: -1 where a draw is below it.
+
+    So an encoder learns what "nothing said" means.
+
+    Args:
+        attributes: (B, A) int64.
+        draws: (B, A), uniform in [0, 1).
+        share: of those left open, in [0, 1].
+    """
+    return attributes.masked_fill(draws < share, -1)
+
+
+def attribute_ids(attributes: Tensor, sizes: Sequence[int]) -> Tensor:
+    """A number for each row of attributes (B, A), equal where the rows are equal."""
+    ids = torch.zeros_like(attributes[:, 0])
+    for column, size in enumerate(sizes):
+        ids = ids * (size + 1) + attributes[:, column] + 1
+    return ids
+
+
+class ConditionSampler(CaptionSampler):
+    """A sampler whose condition is a caption, or the attributes that it names.
+
+    Args:
+        config: of the method; its ``condition`` is "sentence" or "attributes".
+        vocabulary: of the captions.
+        max_tokens: T, longest caption of the training; longer ones are cut.
+        attributes: each attribute's values.
+        synonyms: words that stand for words of these values.
+    """
+
+    stored = ("vocabulary", "max_tokens", "attributes", "synonyms")
+
+    def __init__(
+        self,
+        config: Any,
+        vocabulary: Vocabulary,
+        max_tokens: int,
+        attributes: Mapping[str, Sequence[str]],
+        synonyms: Mapping[str, str] = NOTHING,
+    ) -> None:
+        super().__init__(config, vocabulary, max_tokens)
+        self.attributes = {name: tuple(values) for name, values in attributes.items()}
+        self.synonyms = dict(synonyms)
+
+    def read(self, captions: Sequence[str | Mapping[str, str]]) -> tuple[Tensor, ...]:
+        """Tokens (B, T) and lengths (B,) of captions, or attributes (B, A) alone.
+
+        Args:
+            captions: text; where attributes are the condition, text that names their
+                values, or mappings from attribute to value.
+
+        Raises:
+            ValueError: no caption, an empty one, one without a known word, a mapping
+                where sentences are read, or a wrong attribute.
+        """
+        if isinstance(captions, str) or not captions:
+            raise ValueError(
+                f"captions must be a list with at least one caption; got {captions!r}."
+            )
+        if self.config.condition == "attributes":
+            rows = [
+                read_attributes(caption, self.attributes, self.synonyms)
+                for caption in captions
+            ]
+            return (torch.tensor(rows, device=self.device),)
+        if any(not isinstance(caption, str) for caption in captions):
+            raise ValueError("captions must be strings: this model reads sentences.")
+        return self.read_captions([str(caption) for caption in captions])
+
+    def examples(self) -> dict[str, Tensor]:
+        """What ``read`` returns, as a graph's example inputs."""
+        if self.config.condition == "attributes":
+            return example_attributes(self.attributes)
+        return example_captions(self.vocabulary, self.max_tokens)
 
 
 def read_attributes(

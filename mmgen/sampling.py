@@ -125,7 +125,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Vocabulary):
         return value.to_json()
     if isinstance(value, Mapping):
-        return {name: list(values) for name, values in value.items()}
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return list(value)
     return value
 
 
