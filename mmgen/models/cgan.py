@@ -34,7 +34,7 @@ from mmgen.layers.blocks import (
     UpBlock,
     shift_and_cover,
 )
-from mmgen.layers.encoders import TextEncoder
+from mmgen.layers.text import TextEncoder
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
