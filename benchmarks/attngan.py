@@ -32,7 +32,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.timing import compare, write
 from mmgen.data.batch import Batch
 from mmgen.data.vocabulary import Vocabulary
-from mmgen.layers.encoders import ImageEncoder, TextEncoder
+from mmgen.layers.images import ImageEncoder
+from mmgen.layers.text import TextEncoder
 from mmgen.models.attngan import (
     AttnGANConfig,
     AttnGANTask,

@@ -24,7 +24,7 @@ from mmgen.data import load_dataset
 from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.storage.features import pack_features
-from mmgen.layers.encoders import ImageEncoder
+from mmgen.layers.images import ImageEncoder
 from mmgen.models.damsm import DAMSMTask
 
 CUB_PICTURES = 8_855  # of its training split

@@ -34,7 +34,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.layers.attention import WordToPixelAttention
 from mmgen.layers.blocks import SLOPE, ConditionalBatchNorm2d, shift_and_cover
-from mmgen.layers.encoders import TextEncoder
+from mmgen.layers.text import TextEncoder
 from mmgen.models.cgan import (
     LABELLED,
     TAUGHT,

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmgen.layers.encoders import ImageEncoder, TextEncoder
+from mmgen.layers.images import ImageEncoder
+from mmgen.layers.text import TextEncoder
 from mmgen.models.attngan import AttnGANConfig, Discriminator, Generator
 
 # The original's name of a layer -> ours; the stage, counted from 1 there, is group 1.

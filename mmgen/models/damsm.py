@@ -24,7 +24,6 @@ of one class are not used as negatives.
 
 from __future__ import annotations
 
-import math
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
@@ -40,10 +39,10 @@ from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.storage.features import FeatureDataset
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.layers.attention import masked_softmax
-from mmgen.layers.encoders import ImageEncoder, TextEncoder
+from mmgen.layers.images import ImageEncoder
+from mmgen.layers.text import UNIT_RANGE, TextEncoder
 from mmgen.layers.validation import require_finite
 
-UNIT_RANGE = math.sqrt(3)  # of a uniform distribution with unit variance
 EPSILON = 1e-8  # least product of two norms in a cosine
 _BLOCK_ELEMENTS = 2**21  # word-region pairs that a CPU makes its passes over at once
 _REUSED_ELEMENTS = 2**26  # memory that is kept from one call to the next at most

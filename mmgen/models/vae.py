@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, silu
 
 from mmgen.data.vocabulary import Vocabulary
-from mmgen.layers.encoders import TextEncoder
+from mmgen.layers.text import TextEncoder
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer

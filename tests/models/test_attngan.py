@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mmgen.data import load_dataset
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.vocabulary import Vocabulary
-from mmgen.layers.encoders import TextEncoder
+from mmgen.layers.text import TextEncoder
 from mmgen.models.attngan import (
     AttnGANConfig,
     AttnGANSampler,

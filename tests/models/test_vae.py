@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
 from mmgen.data import Batch, Vocabulary
-from mmgen.layers.encoders import TextEncoder
+from mmgen.layers.text import TextEncoder
 from mmgen.models.vae import (
     ELBO,
     GREY_LEVEL,
