@@ -60,7 +60,8 @@ class DataInfo(Protocol):
     vocabulary: Vocabulary
     max_tokens: int  # T
     attributes: dict[str, tuple[str, ...]]  # column of Batch.attributes -> its values
-    alternatives: Alternatives | None
+    synonyms: Mapping[str, str]  # words that stand for words of these values
+    alternatives: Alternatives | None  # what its captions leave open, if it knows
 
 
 class Step(Protocol):

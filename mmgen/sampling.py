@@ -103,7 +103,7 @@ class CaptionSampler(Sampler):
         max_tokens: T, longest caption of the training; longer ones are cut.
     """
 
-    stored = ("vocabulary", "max_tokens")
+    stored: ClassVar[tuple[str, ...]] = ("vocabulary", "max_tokens")
 
     def __init__(self, config: Any, vocabulary: Vocabulary, max_tokens: int) -> None:
         super().__init__(config)

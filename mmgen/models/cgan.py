@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -311,6 +311,7 @@ class CGANTask(Task):
     def training_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The loss of one phase, and scalars to log."""
         if self.config.condition == "attributes":
+            assert batch.attributes is not None  # build() has made sure
             draws = step.rand(len(batch), len(self.sizes))
             opened = left_open(batch.attributes, draws, LEFT_OPEN)
             batch = replace(batch, attributes=opened)
@@ -397,6 +398,7 @@ class CGANTask(Task):
         """Captions of all processes, as in one big batch, hard negatives, values."""
         conditions, labelled = step.gather(condition), "encoder"
         if self.config.condition == "attributes":
+            assert batch.attributes is not None  # build() has made sure
             ids = attribute_ids(step.gather(batch.attributes), self.sizes)
             asked = Asked(conditions, ids)
         else:

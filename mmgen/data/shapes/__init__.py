@@ -8,7 +8,7 @@ which demands a scene or a picture meets, ``reasons`` why not (``verdict``).
 ``ShapesDataset`` puts it all into batches (``dataset``).
 """
 
-from mmgen.data.shapes.dataset import ShapesDataset
+from mmgen.data.shapes.dataset import TAUGHT, ShapesDataset
 from mmgen.data.shapes.demand import TASKS, Demand, ObjectDemand, facts
 from mmgen.data.shapes.drawing import palettes, render
 from mmgen.data.shapes.evidence import REASONS, Evidence, Named, ObjectEvidence
@@ -49,6 +49,7 @@ __all__ = [
     "SIZES",
     "SPLITS",
     "TASKS",
+    "TAUGHT",
     "Demand",
     "Evidence",
     "Named",
