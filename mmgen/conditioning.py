@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.interfaces import NOTHING
+from mmgen.layers.text import UNIT_RANGE, TextEncoder
 from mmgen.sampling import CaptionSampler, example_attributes, example_captions
 
 SILENT_WORDS = {"a", "an", "and", "at", "in", "of", "on", "the", "with"}
@@ -42,6 +43,45 @@ class AttributeEncoder(nn.Module):
     def forward(self, attributes: Tensor) -> Tensor:
         """Attributes (B, A) int64, -1 where one does not apply, to (B, feature_dim)."""
         return self.table(attributes + 1 + self.starts).sum(dim=1)
+
+
+def condition_encoder(
+    config: Any, vocabulary: Vocabulary, attributes: Mapping[str, Sequence[str]]
+) -> TextEncoder | AttributeEncoder:
+    """The network that turns captions or attributes into a condition (B, C).
+
+    Args:
+        config: of the method: ``condition`` ("sentence" or "attributes"),
+            ``embedding_dim`` of a word, ``condition_dim`` C.
+        vocabulary: of the captions.
+        attributes: each attribute's values.
+
+    Raises:
+        ValueError: another ``condition``, or attributes wanted and none there.
+    """
+    if config.condition not in ("sentence", "attributes"):
+        raise ValueError(
+            f'condition must be "sentence" or "attributes"; got {config.condition!r}.'
+        )
+    if config.condition == "attributes":
+        if not attributes:
+            raise ValueError(
+                'condition="attributes" needs a data set with attributes; this one '
+                'has none. Choose condition="sentence".'
+            )
+        sizes = [len(values) for values in attributes.values()]
+        return AttributeEncoder(sizes, config.condition_dim)
+    # Trained from scratch beside other networks, a sentence must tell captions apart
+    # from the first steps: words begin with unit variance, and their mean counts. No
+    # dropout: a caption here is a few words, and each of them changes the picture.
+    return TextEncoder(
+        len(vocabulary),
+        config.embedding_dim,
+        config.condition_dim,
+        pooling="mean",
+        dropout=0.0,
+        word_range=UNIT_RANGE,
+    )
 
 
 def left_open(attributes: Tensor, draws: Tensor, share: float) -> Tensor:

@@ -15,6 +15,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
+__all__ = [
+    "EQUILIBRIUM_VALUE",
+    "OBJECTIVES",
+    "Objective",
+    "hinge_discriminator_loss",
+    "hinge_generator_loss",
+    "minimax_discriminator_loss",
+    "minimax_generator_loss",
+    "minimax_value",
+    "non_saturating_generator_loss",
+    "optimal_discriminator",
+    "value_at_optimum",
+]
+
 EQUILIBRIUM_VALUE = -math.log(4)  # of the minimax game, where both densities agree
 
 
