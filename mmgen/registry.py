@@ -15,7 +15,9 @@ METHODS: dict[str, str] = {
     "vae": "mmgen.models.vae:VAETask",
     "cvae": "mmgen.models.vae:ConditionalVAETask",
     "mvae": "mmgen.models.multimodal_vae:MultimodalVAETask",
+    "reader": "mmgen.models.reader:ReaderTask",
     "attngan": "mmgen.models.attngan:AttnGANTask",
+    "attngan-modern": "mmgen.models.attngan:ModernTask",
 }
 
 

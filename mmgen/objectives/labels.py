@@ -109,7 +109,7 @@ def completed(
     row = right[best, torch.arange(right.shape[1], device=right.device)]
     if counted is None:
         return row
-    parts = _by_attribute(logits, sizes)
+    parts = by_attribute(logits, sizes)
     shown = torch.stack([part.argmax(dim=1) - 1 for part in parts], dim=1)
     return torch.where(counted, row, shown)
 
@@ -129,7 +129,7 @@ def rows_score(logits: Tensor, rows: Tensor, sizes: Sequence[int]) -> Tensor:
         (B,), what the discriminator gives for the condition of these rows.
     """
     nothing = logits[:, 0]
-    parts = _by_attribute(logits, sizes)
+    parts = by_attribute(logits, sizes)
     differences = [
         part.gather(1, column[:, None] + 1)[:, 0] - nothing
         for part, column in zip(parts, rows.unbind(dim=1), strict=True)
@@ -240,8 +240,8 @@ def with_values(
     return Asked(torch.cat([asked.conditions, values]), asked.ids, sizes)
 
 
-def _by_attribute(logits: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
-    """Scores with ``value_rows``, a tensor (B, 1 + size) for each attribute."""
+def by_attribute(logits: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+    """Scores (B, R) with ``value_rows``, a tensor (B, 1 + size) for each attribute."""
     return logits.split([size + 1 for size in sizes], dim=1)
 
 
@@ -249,7 +249,7 @@ def _value_costs(
     logits: Tensor, right: Tensor, sizes: Sequence[int], counted: Tensor | None
 ) -> Tensor:
     """Surprise at every attribute of every row, (N, B, A)."""
-    parts = _by_attribute(logits.float(), sizes)
+    parts = by_attribute(logits.float(), sizes)
     costs = [
         -part.log_softmax(dim=1).gather(1, column.T + 1).T  # (N, B)
         for part, column in zip(parts, right.unbind(dim=2), strict=True)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from mmgen.layers.images import ImageEncoder
 from mmgen.layers.text import TextEncoder
-from mmgen.models.attngan import AttnGANConfig, Discriminator, Generator
+from mmgen.models.attngan.paper import AttnGANConfig, Discriminator, Generator
 
 # The original's name of a layer -> ours; the stage, counted from 1 there, is group 1.
 _GENERATOR_NAMES = (
@@ -74,10 +74,23 @@ class Original:
     image_encoder: ImageEncoder | None = None
 
 
-def read_folder(folder: str | Path, *, legacy_mask: bool = False) -> Original:
-    """What ``mmgen.models.attngan.load_original`` does; described there.
+def load_original(folder: str | Path, *, legacy_mask: bool = False) -> Original:
+    """Load the checkpoints of the published AttnGAN into these classes.
 
-    Of several epochs of one network the last is taken.
+    Args:
+        folder: holds ``netG*.pth``, ``netD0.pth`` .. ``netD2.pth``,
+            ``text_encoder*.pth`` or ``image_encoder*.pth``, whichever there are.
+        legacy_mask: mask words as the original did, misplaced, to get the very pictures
+            of weights that were trained with that mistake.
+
+    Returns:
+        The networks found, in evaluation mode on the CPU: ``.generator``,
+        ``.discriminators``, ``.text_encoder``, ``.image_encoder``, and ``.config``.
+
+    Raises:
+        FileNotFoundError: no such folder, or none of these files in it.
+        ValueError: a file that is damaged, that holds more than tensors, or tensors of
+            another network.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -95,13 +108,13 @@ def read_folder(folder: str | Path, *, legacy_mask: bool = False) -> Original:
     sizes: dict[str, Any] = {"legacy_mask": legacy_mask}
     if "netG" in states:
         sizes |= _checked(paths["netG"], _generator_sizes, states["netG"])
-    judges = [f"netD{i}" for i in range(3) if f"netD{i}" in states]
-    if judges != [f"netD{i}" for i in range(len(judges))]:
+    found_discriminators = [f"netD{i}" for i in range(3) if f"netD{i}" in states]
+    if found_discriminators != [f"netD{i}" for i in range(len(found_discriminators))]:
         raise ValueError(
             f"discriminators must be there from netD0.pth on; {str(folder)!r} has only "
-            f"{', '.join(judges)}."
+            f"{', '.join(found_discriminators)}."
         )
-    if judges:
+    if found_discriminators:
         sizes |= _checked(paths["netD0"], _discriminator_sizes, states["netD0"])
     stages = sizes.pop("stages", 3)
     config = AttnGANConfig(sizes=(64, 128, 256)[:stages], **sizes)
@@ -110,10 +123,10 @@ def read_folder(folder: str | Path, *, legacy_mask: bool = False) -> Original:
     if "netG" in states:
         original.generator = Generator(config)
         _fill(original.generator, states["netG"], _generator_name, paths["netG"])
-    for stage, name in enumerate(judges):
-        judge = Discriminator(config, stage)
-        _fill(judge, states[name], _discriminator_names(stage).get, paths[name])
-        original.discriminators.append(judge)
+    for stage, name in enumerate(found_discriminators):
+        discriminator = Discriminator(config, stage)
+        _fill(discriminator, states[name], _discriminator_names(stage).get, paths[name])
+        original.discriminators.append(discriminator)
     if "text_encoder" in states:
         original.text_encoder = _checked(
             paths["text_encoder"], TextEncoder.from_attngan, states["text_encoder"]
