@@ -305,9 +305,7 @@ class CGANTask(Task):
         others = asked.ids[:count]
         wrong = wrong_pairs(others[first : first + len(batch)], others)  # (B, N)
         objective = OBJECTIVES[self.config.objective]
-        adversarial = objective.discriminator_loss(
-            real, fake, of_reals[:, :count], wrong
-        )
+        adversarial = objective.discriminator(real, fake, of_reals[:, :count], wrong)
         matching = asked.matching_loss(of_reals, self._shows(batch), step)
         loss = adversarial + self.config.matching_weight * matching
         if self.config.labels:
@@ -337,7 +335,7 @@ class CGANTask(Task):
             self._augmented(fakes, step), asked.conditions
         )
         fake = logits.diagonal(step.rank * len(batch))
-        adversarial = OBJECTIVES[self.config.objective].generator_loss(fake)
+        adversarial = OBJECTIVES[self.config.objective].generator(fake)
         matching = asked.matching_loss(logits, self._meets(batch), step)
         loss = adversarial + self.config.matching_weight * matching
         if self.config.labels:

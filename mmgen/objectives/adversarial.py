@@ -94,11 +94,11 @@ def minimax_value(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 class Objective(NamedTuple):
     """Both sides of a game: what one logit costs, elementwise."""
 
-    real: Callable[[Tensor], Tensor]  # the discriminator, of what it must accept
-    fake: Callable[[Tensor], Tensor]  # the discriminator, of what it must refuse
-    generator: Callable[[Tensor], Tensor]  # the generator, of what it has drawn
+    real_cost: Callable[[Tensor], Tensor]  # the discriminator, of what it must accept
+    fake_cost: Callable[[Tensor], Tensor]  # the discriminator, of what it must refuse
+    drawn_cost: Callable[[Tensor], Tensor]  # the generator, of what it has drawn
 
-    def discriminator_loss(
+    def discriminator(
         self,
         real_logits: Tensor,
         fake_logits: Tensor,
@@ -119,9 +119,9 @@ class Objective(NamedTuple):
         Returns:
             A scalar, at least 0.
         """
-        refused = self.fake(fake_logits).mean()
+        refused = self.fake_cost(fake_logits).mean()
         if wrong_logits is not None:
-            costs = self.fake(wrong_logits)
+            costs = self.fake_cost(wrong_logits)
             if wrong_mask is None:
                 wrong = costs.mean()
             else:
@@ -131,11 +131,11 @@ class Objective(NamedTuple):
                 # `where`: an `if` would make the processor wait for the GPU.
                 wrong = torch.where(count > 0, wrong, refused)
             refused = (refused + wrong) / 2
-        return self.real(real_logits).mean() + refused
+        return self.real_cost(real_logits).mean() + refused
 
-    def generator_loss(self, fake_logits: Tensor) -> Tensor:
+    def generator(self, fake_logits: Tensor) -> Tensor:
         """Mean cost of generated pictures to the generator, a scalar."""
-        return self.generator(fake_logits).mean()
+        return self.drawn_cost(fake_logits).mean()
 
 
 OBJECTIVES: dict[str, Objective] = {
@@ -159,9 +159,9 @@ def minimax_discriminator_loss(
 ) -> Tensor:
     r"""-V for the discriminator: cross-entropy of "real" against what must be refused.
 
-    Arguments and result as for ``Objective.discriminator_loss``.
+    Arguments and result as for ``Objective.discriminator``.
     """
-    return OBJECTIVES["minimax"].discriminator_loss(
+    return OBJECTIVES["minimax"].discriminator(
         real_logits, fake_logits, wrong_logits, wrong_mask
     )
 
@@ -171,12 +171,12 @@ def minimax_generator_loss(fake_logits: Tensor) -> Tensor:
 
     It saturates. (Goodfellow et al. 2014, eq. 1.)
     """
-    return OBJECTIVES["minimax"].generator_loss(fake_logits)
+    return OBJECTIVES["minimax"].generator(fake_logits)
 
 
 def non_saturating_generator_loss(fake_logits: Tensor) -> Tensor:
     r"""-E[log D(G(z))] >= 0. (Goodfellow et al. 2014, section 3.)"""
-    return OBJECTIVES["non-saturating"].generator_loss(fake_logits)
+    return OBJECTIVES["non-saturating"].generator(fake_logits)
 
 
 def hinge_discriminator_loss(
@@ -187,10 +187,10 @@ def hinge_discriminator_loss(
 ) -> Tensor:
     r"""E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))]: no reward beyond the margin.
 
-    Arguments and result as for ``Objective.discriminator_loss``. (Lim and Ye 2017;
+    Arguments and result as for ``Objective.discriminator``. (Lim and Ye 2017;
     Miyato and Koyama 2018, eq. 17.)
     """
-    return OBJECTIVES["hinge"].discriminator_loss(
+    return OBJECTIVES["hinge"].discriminator(
         real_logits, fake_logits, wrong_logits, wrong_mask
     )
 
@@ -200,7 +200,7 @@ def hinge_generator_loss(fake_logits: Tensor) -> Tensor:
 
     (Lim and Ye 2017; Miyato and Koyama 2018, eq. 18.)
     """
-    return OBJECTIVES["hinge"].generator_loss(fake_logits)
+    return OBJECTIVES["hinge"].generator(fake_logits)
 
 
 def _check_same_shape(p_data: Tensor, p_model: Tensor) -> None:

@@ -144,8 +144,8 @@ def label_discriminator_loss(
 
     Weighted as AttnGAN weights its logits: 1/2 for real, 1/3 for generated ones.
     """
-    accepted = objective.real(real_scores).mean()
-    return accepted / 2 + objective.fake(fake_scores).mean() / 3
+    accepted = objective.real_cost(real_scores).mean()
+    return accepted / 2 + objective.fake_cost(fake_scores).mean() / 3
 
 
 def label_generator_loss(scores: Tensor) -> Tensor:

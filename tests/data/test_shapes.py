@@ -34,7 +34,6 @@ from mmgen.data.shapes import (
     render,
     sample_scenes,
 )
-from mmgen.data.shapes.dataset import LABEL_VALUES
 from mmgen.data.shapes.drawing import coverage
 from mmgen.data.shapes.world import GAP, SCALE, UNITS, holds, relation_of
 
@@ -518,7 +517,7 @@ def test_labels_that_a_caption_allows_as_well():
         "shapes", "test", 16, objects=(1, 2), attributes=ALL_LABELS, size=400
     )
     batch = dataset.batch(range(400))
-    allowed = dataset.equally_right(batch)
+    allowed = dataset.alternatives.equally_right(batch)
     assert allowed.shape == (3, 400, 7) and allowed.dtype == batch.attributes.dtype
     open_pairs = 0
     rows = zip(batch.scenes, batch.attributes, allowed.unbind(1), strict=True)
@@ -546,9 +545,9 @@ def test_labels_that_a_caption_allows_as_well():
         ]
         assert facts(replace(scene, objects=tuple(things))) == facts(scene)
     assert open_pairs > 50
-    assert torch.equal(allowed[:, :5], dataset.equally_right(batch[:5]))
+    assert torch.equal(allowed[:, :5], dataset.alternatives.equally_right(batch[:5]))
     alone = load_dataset("shapes", "test", 16, size=8)  # of one object of each scene
-    assert alone.equally_right(alone.batch(range(8))) is None
+    assert len(alone.alternatives.equally_right(alone.batch(range(8)))) == 0
 
 
 def test_labels_that_a_caption_tells():
@@ -556,7 +555,7 @@ def test_labels_that_a_caption_tells():
     names = ("shape", "colour", "size", "position", "background")
     dataset = load_dataset("shapes", "test", 16, attributes=names, size=300)
     batch = dataset.batch(range(300))
-    told = dataset.told(batch)
+    told = dataset.alternatives.specified(batch)
     assert told.shape == (300, 5) and told.dtype == torch.bool
     for scene, row in zip(batch.scenes, told.tolist(), strict=True):
         first = in_reading_order(scene.objects)[0]
@@ -579,60 +578,14 @@ def test_labels_of_the_other_object_are_told_of_pairs():
         "shapes", "test", 16, objects=(1, 2), attributes=names, size=200
     )
     batch = dataset.batch(range(200))
-    for scene, row in zip(batch.scenes, dataset.told(batch).tolist(), strict=True):
+    told = dataset.alternatives.specified(batch).tolist()
+    for scene, row in zip(batch.scenes, told, strict=True):
         pair = len(scene.objects) == 2
         said = {*scene.mentions, "shape", "count"}
         assert row == [
             True,
             *(pair and fact in said for fact in ("relation", *PAIRED)),
         ]
-
-
-def test_lots_decide_what_captions_leave_open_and_nothing_else():
-    dataset = load_dataset(
-        "shapes", "train", 16, objects=(1, 2), attributes=tuple(LABEL_VALUES), size=300
-    )
-    batch = dataset.batch(range(300))
-    own, told, allowed = (
-        batch.attributes,
-        dataset.told(batch),
-        dataset.equally_right(batch),
-    )
-    before = own.clone()
-    noise = torch.randn(300, 17, generator=torch.Generator().manual_seed(0))
-    row, counted = dataset.by_lot(batch, noise)
-    assert torch.equal(batch.attributes, before)
-    assert (counted | ~told).all() and (row[counted] >= 0).all()
-    rows = torch.cat([own[None], allowed])
-    order, place, size, ground, other = noise.split([4, 5, 2, 4, 2], dim=1)
-    column = {name: i for i, name in enumerate(LABEL_VALUES)}
-    for i, scene in enumerate(batch.scenes):
-        start = rows[order[i].argmax(), i]  # its own, exchanged, turned, or both
-        pair = len(scene.objects) == 2
-        lots = {"size": size, "background": ground}
-        lots |= {"other_size": other} if pair else {"position": place}
-        alike = pair and len({(o.shape, o.colour) for o in scene.objects}) == 1
-        for name, k in column.items():
-            if name in lots and not told[i, k]:
-                which = "size" if alike and name == "other_size" else name
-                assert row[i, k] == lots[which][i].argmax() and counted[i, k]
-            else:
-                assert row[i, k] == start[k]
-                assert counted[i, k] == (told[i, k] or (name == "relation" and pair))
-    # what all the lots can decide does occur
-    singles = torch.tensor([len(scene.objects) == 1 for scene in batch.scenes])
-    free = singles & ~told[:, column["position"]]
-    assert set(row[free, column["position"]].tolist()) == set(range(5))
-
-
-def test_lots_leave_columns_alone_that_are_not_there():
-    dataset = load_dataset("shapes", "train", 16, objects=(1,), size=50)
-    batch = dataset.batch(range(50))
-    row, counted = dataset.by_lot(batch, torch.randn(50, 8))
-    assert torch.equal(row[:, :2], batch.attributes[:, :2])
-    assert counted[:, 2:].all()
-    with pytest.raises(ValueError, match=r"must hold 8 numbers .* got 7"):
-        dataset.by_lot(batch, torch.randn(50, 7))
 
 
 def test_both_mixes_languages_and_epochs_paraphrase():

@@ -10,9 +10,6 @@ import torch
 from torch.nn import functional
 
 from benchmarks import agreement
-from mmgen.data.shapes import evidence as evidence
-from mmgen.data.shapes import look as looking
-from mmgen.data.shapes import outline as outlines
 from mmgen.data.shapes import (
     NOT_SHOWN,
     REASONS,
@@ -29,6 +26,9 @@ from mmgen.data.shapes import (
     render,
     sample_scenes,
 )
+from mmgen.data.shapes import evidence as evidence
+from mmgen.data.shapes import look as looking
+from mmgen.data.shapes import outline as outlines
 
 STAR = Object.at("star", "red", "large", "upper left")
 

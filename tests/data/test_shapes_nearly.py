@@ -79,18 +79,17 @@ def test_a_batch_gets_captions_of_its_languages(language):
     dataset = load_dataset("shapes", "train", 16, language, size=64)
     batch = dataset.batch(range(64))
     chances = np.random.default_rng(1).random((64, 3)).tolist()
-    tokens, lengths, ids = dataset.nearly_right(batch, chances)
+    tokens, lengths, ids = dataset.alternatives.hard_negatives(batch, chances)
     assert tokens.shape == batch.tokens.shape and lengths.min() > 0
     assert (ids != batch.class_ids).all()
     texts = dataset.vocabulary.decode(tokens)
     for text, right, identity in zip(texts, batch.captions, ids.tolist(), strict=True):
         assert text.isascii() == right.isascii() and "<unk>" not in text
         assert parse(text) == Demand.of_id(identity)
-    again = dataset.nearly_right(batch, chances)
+    again = dataset.alternatives.hard_negatives(batch, chances)
     assert all(map(torch.equal, (tokens, lengths, ids), again))
 
 
 def test_data_that_cannot_tell_says_so():
     dataset = load_dataset("emoji", "train", 16, subset="roles")
-    assert dataset.nearly_right(dataset.batch([0]), [[0.1, 0.2, 0.3]]) is None
-    assert dataset.equally_right(dataset.batch([0])) is None
+    assert dataset.alternatives is None

@@ -79,12 +79,12 @@ def discriminator_loss(
     """
     conditional, unconditional, mismatched = real
     costs = OBJECTIVES[objective]
-    refused = costs.fake(mismatched)
+    refused = costs.fake_cost(mismatched)
     if wrong is not None:
         count = wrong.sum(dim=1).clamp_min(1)  # (B,)
         refused = (refused * wrong).sum(dim=1) / count
-    right = [costs.real(s).mean() for s in (conditional, unconditional)]
-    drawn = [costs.fake(s).mean() for s in fake[:2]]
+    right = [costs.real_cost(s).mean() for s in (conditional, unconditional)]
+    drawn = [costs.fake_cost(s).mean() for s in fake[:2]]
     return sum(right) / 2 + (sum(drawn) + refused.mean()) / 3
 
 
@@ -103,7 +103,7 @@ def adversarial_loss(fake: Sequence[tuple[Tensor, ...]], objective: str) -> Tens
         A scalar. (The paper's equation 4 has 1/2 before each; this is its code.)
     """
     costs = OBJECTIVES[objective]
-    terms = [costs.generator_loss(logits) for pair in fake for logits in pair[:2]]
+    terms = [costs.generator(logits) for pair in fake for logits in pair[:2]]
     return torch.stack(terms).sum()
 
 
