@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
-from mmgen.conditioning import AttributeEncoder, ConditionSampler, left_open
+from mmgen.conditioning import ConditionSampler, condition_encoder, left_open
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.interfaces import NOTHING, Task
 from mmgen.layers.mixtures import MixturePrior
 from mmgen.layers.pictures import GaussianHead, PictureDecoder, PictureEncoder
-from mmgen.layers.text import UNIT_RANGE, TextEncoder
 from mmgen.models.vae.unconditional import VAEConfig, VAEOutput, adam, negative_bound
 from mmgen.objectives.variational import (
     PixelLikelihood,
@@ -62,7 +61,7 @@ class ConditionalVAE(nn.Module):
     Args:
         config: sizes, likelihood and kind of condition.
         image_size: H = W of the pictures.
-        vocabulary_size: V, for a sentence.
+        vocabulary: of the captions, for a sentence.
         attributes: each attribute's values, for attributes.
 
     Raises:
@@ -76,7 +75,7 @@ class ConditionalVAE(nn.Module):
         self,
         config: ConditionalVAEConfig,
         image_size: int,
-        vocabulary_size: int,
+        vocabulary: Vocabulary,
         attributes: Mapping[str, Sequence[str]],
     ) -> None:
         super().__init__()
@@ -84,30 +83,11 @@ class ConditionalVAE(nn.Module):
         self.kind = config.condition
         latent, hidden = config.latent_dim, config.hidden_dim
         given = config.condition_dim
+        encoder = condition_encoder(config, vocabulary, attributes)
         if config.condition == "sentence":
-            # a mean of words that begin with unit variance: AttnGAN's begin within 0.1
-            # of zero, and fresh sentences are then one and the same
-            self.text = TextEncoder(
-                vocabulary_size,
-                config.embedding_dim,
-                given,
-                pooling="mean",
-                dropout=0.0,
-                word_range=UNIT_RANGE,
-            )
-        elif config.condition == "attributes":
-            if not attributes:
-                raise ValueError(
-                    'condition="attributes" needs a data set with attributes; this one '
-                    'has none. Choose condition="sentence".'
-                )
-            sizes = [len(values) for values in attributes.values()]
-            self.attributes = AttributeEncoder(sizes, given)
+            self.text = encoder
         else:
-            raise ValueError(
-                f'condition must be "sentence" or "attributes"; got '
-                f"{config.condition!r}."
-            )
+            self.attributes = encoder
         # c and z begin equally long: of two inputs a decoder learns the larger one
         # first, and ignores z beside a longer c, or a c that is faint.
         self.condition_norm = nn.LayerNorm(given)
@@ -181,7 +161,7 @@ class ConditionalVAETask(Task):
     def __init__(self, config: ConditionalVAEConfig, data: DataInfo) -> None:
         self.config, self.data = config, data
         model = ConditionalVAE(
-            config, data.image_size, len(data.vocabulary), data.attributes
+            config, data.image_size, data.vocabulary, data.attributes
         )
         self.networks: dict[str, nn.Module] = {"cvae": model}
 
@@ -245,7 +225,7 @@ class ConditionalVAESampler(ConditionSampler):
     ) -> None:
         super().__init__(config, vocabulary, max_tokens, attributes, synonyms)
         self.image_size = image_size
-        self.model = ConditionalVAE(config, image_size, len(vocabulary), attributes)
+        self.model = ConditionalVAE(config, image_size, vocabulary, attributes)
 
     @torch.no_grad()
     def condition(self, captions: Sequence[str | Mapping[str, str]]) -> Tensor:
