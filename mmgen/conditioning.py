@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +116,12 @@ class ConditionSampler(CaptionSampler):
         synonyms: words that stand for words of these values.
     """
 
-    stored = ("vocabulary", "max_tokens", "attributes", "synonyms")
+    stored: ClassVar[tuple[str, ...]] = (
+        "vocabulary",
+        "max_tokens",
+        "attributes",
+        "synonyms",
+    )
 
     def __init__(
         self,

@@ -18,23 +18,13 @@ from torch import Tensor
 
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.shapes import parse
+from mmgen.interfaces import Describes, Draws, Imagines
 from mmgen.metrics.interval import Proportion
 from mmgen.metrics.semantic import semantic_accuracy
 
 
-class Speaker(Protocol):
+class Speaker(Draws, Describes, Imagines, Protocol):
     """A model that goes both ways, and makes both from nothing."""
-
-    def sample(self, captions: Sequence[str], seed: int = 0) -> Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] for captions."""
-
-    def caption(self, images: Tensor, language: str | None = None) -> list[str]:
-        """Captions for pictures."""
-
-    def imagine(
-        self, count: int, seed: int = 0, language: str | None = None
-    ) -> tuple[Tensor, list[str]]:
-        """Pictures with captions."""
 
 
 @dataclass(frozen=True)
@@ -170,13 +160,13 @@ def cross_modal_coherence(
     pictures, captions = model.imagine(n, seed, language)
     return CoherenceReport(
         pair_coherence(model.sample(batch.captions, seed), batch.captions),
-        pair_coherence(batch.images, model.caption(batch.images, language)),
+        pair_coherence(batch.images, model.describe(batch.images, language)),
         pair_coherence(pictures, captions),
     )
 
 
 def naming_accuracy(
-    model: Speaker, dataset: CaptionedDataset, language: str
+    model: Describes, dataset: CaptionedDataset, language: str
 ) -> Proportion:
     """How many pictures a model names as the data set does, to the letter.
 
@@ -184,7 +174,7 @@ def naming_accuracy(
     anything out, or adds anything, is wrong.
 
     Args:
-        model: see ``Speaker``.
+        model: writes captions of pictures.
         dataset: pictures with their names in ``language``.
         language: that the model is asked to write in.
 
@@ -200,6 +190,6 @@ def naming_accuracy(
     encode, decode = dataset.vocabulary.encode, dataset.vocabulary.decode
     # as the vocabulary writes them: capitals and spaces are no fault of the model's
     names = decode(encode(batch.captions, dataset.max_tokens)[0])
-    written = model.caption(batch.images, language)
+    written = model.describe(batch.images, language)
     right = sum(a == b for a, b in zip(written, names, strict=True))
     return Proportion(right, len(names))

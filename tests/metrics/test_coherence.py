@@ -62,10 +62,14 @@ def test_pairs_must_be_pairs() -> None:
 class Oracle:
     """Knows the world: draws what it reads, tells what it sees, except one lie."""
 
-    def sample(self, captions: Sequence[str], seed: int = 0) -> Tensor:
+    languages = ("en",)
+
+    def sample(
+        self, captions: Sequence[str], seed: int = 0, noise: Tensor | None = None
+    ) -> Tensor:
         return render([SCENES[0]] * len(captions), 32)  # always the same star
 
-    def caption(self, images: Tensor, language: str | None = None) -> list[str]:
+    def describe(self, images: Tensor, language: str | None = None) -> list[str]:
         return self.truth
 
     def imagine(

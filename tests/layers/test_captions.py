@@ -1,0 +1,79 @@
+"""The caption decoder: a distribution that learns, and writes one language."""
+
+import pytest
+import torch
+
+from mmgen.data import Vocabulary
+from mmgen.layers.captions import CaptionDecoder
+
+CAPTIONS = ["a red circle", "a large blue square", "红色的圆", "蓝色的大方块"]
+
+
+@pytest.fixture
+def vocabulary() -> Vocabulary:
+    return Vocabulary.build(CAPTIONS, "both")
+
+
+def test_caption_likelihood_is_a_distribution_over_captions() -> None:
+    # every caption of up to two words, written out: probabilities add up to 1
+    vocabulary = Vocabulary(["<pad>", "<unk>", "red"], "en")
+    decoder = CaptionDecoder(vocabulary, 2, 4, 5).eval()
+    rows = [[0, 0], [1, 0], [2, 0], *([a, b] for a in (1, 2) for b in (1, 2))]
+    tokens = torch.tensor(rows)
+    lengths = (tokens != 0).sum(1)
+    code = torch.randn(1, 2).expand(len(rows), 2)
+    log_p = decoder(code, tokens, lengths)
+    assert log_p.exp().sum().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_caption_likelihood_ignores_what_follows_the_end(
+    vocabulary: Vocabulary,
+) -> None:
+    decoder = CaptionDecoder(vocabulary, 3, 4, 8).eval()
+    code = torch.randn(4, 3)
+    short = vocabulary.encode(CAPTIONS, 7)
+    long = vocabulary.encode(CAPTIONS, 12)
+    torch.testing.assert_close(decoder(code, *short), decoder(code, *long))
+
+
+def test_decoder_learns_to_say_what_the_code_means(vocabulary: Vocabulary) -> None:
+    torch.manual_seed(0)
+    decoder = CaptionDecoder(vocabulary, 2, 8, 24)
+    tokens, lengths = vocabulary.encode(CAPTIONS, 7)
+    # the language is given, so code k serves caption k in English and k + 2 in Chinese
+    code = torch.eye(2).repeat(2, 1)
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=2e-2)
+    for _ in range(150):
+        optimizer.zero_grad()
+        (-decoder(code, tokens, lengths).mean()).backward()
+        optimizer.step()
+    decoder.eval()
+    english = decoder.write(code[:2], "en", 7)
+    chinese = decoder.write(code[:2], "zh", 7)
+    assert vocabulary.decode(english) == CAPTIONS[:2]
+    assert vocabulary.decode(chinese) == CAPTIONS[2:]
+    assert english.shape == (2, 7)
+
+
+def test_untrained_decoder_writes_words_of_the_language_only(
+    vocabulary: Vocabulary,
+) -> None:
+    torch.manual_seed(0)
+    decoder = CaptionDecoder(vocabulary, 2, 4, 8)
+    for language in ("en", "zh"):
+        tokens = decoder.write(20 * torch.randn(64, 2), language, 7)
+        assert len(tokens.unique()) > 3
+        assert (tokens[:, 0] > 1).all() and not (tokens == 1).any()
+        assert (decoder.chinese[tokens[tokens > 0]] == (language == "zh")).all()
+        # nothing after the end
+        ends = (tokens == 0).cumsum(1) > 0
+        assert (tokens[ends] == 0).all()
+
+
+def test_words_read_back_are_dropped_in_training_only(vocabulary: Vocabulary) -> None:
+    torch.manual_seed(0)
+    decoder = CaptionDecoder(vocabulary, 3, 4, 8)
+    caption = (torch.randn(4, 3), *vocabulary.encode(CAPTIONS, 7))
+    assert not torch.equal(decoder(*caption), decoder(*caption))
+    decoder.eval()
+    torch.testing.assert_close(decoder(*caption), decoder(*caption), atol=0, rtol=0)
