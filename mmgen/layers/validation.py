@@ -33,3 +33,14 @@ def require_finite(**tensors: Tensor | None) -> None:
                 f"{name} must be finite; got {bad} entries of {values.numel()} that "
                 f"are NaN or infinite, shape {tuple(values.shape)}."
             )
+
+
+def require_positive(**numbers: float) -> None:
+    """Refuse numbers that are not above 0.
+
+    Raises:
+        ValueError: one is not, or NaN; the message names the argument.
+    """
+    for name, value in numbers.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be above 0; got {value}.")

@@ -1,0 +1,1 @@
+"""What several methods minimise, one family of losses a module."""
