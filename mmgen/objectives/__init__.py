@@ -1,1 +1,1 @@
-"""What several methods minimise, one family of losses a module."""
+"""Losses that several methods share: functions of logits, features and codes."""
