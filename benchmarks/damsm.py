@@ -20,7 +20,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks import timing
-from mmgen.models.damsm import matching_loss, word_region_scores
+from mmgen.data.batch import word_mask
+from mmgen.models.damsm import matching_loss
+from mmgen.objectives.word_regions import word_region_scores
 
 
 def scores_by_caption(
@@ -78,7 +80,7 @@ def inputs(
     features = 0.3 * torch.randn(batch, words, 256, generator=generator)
     lengths = torch.randint(8, words + 1, (batch,), generator=generator)
     lengths = torch.full_like(lengths, words) if full else lengths
-    mask = torch.arange(words)[None, :] < lengths[:, None]
+    mask = word_mask(lengths, words)
     features = features * mask[:, :, None]
     return regions.to(device), features.to(device), mask.to(device)
 

@@ -26,6 +26,7 @@ from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.storage.features import pack_features
 from mmgen.layers.images import ImageEncoder
 from mmgen.models.damsm import DAMSMTask
+from mmgen.presets import find
 
 CUB_PICTURES = 8_855  # of its training split
 
@@ -61,8 +62,10 @@ def main() -> None:
         encoder = ImageEncoder.inception(256, None)
         state = encoder.trunk.state_dict()
         torch.save(state, folder / "trunk.pth")
-        config, _, _ = DAMSMTask.defaults("full", "cub")
-        config = replace(config, encoder_weights=str(folder / "trunk.pth"))
+        config = replace(
+            find("damsm", "full", "cub").config,
+            encoder_weights=str(folder / "trunk.pth"),
+        )
         pictures = load_dataset(
             "emoji", "validation", 299, subset="roles", split_by="combination"
         )

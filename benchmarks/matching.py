@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,22 +20,21 @@ from benchmarks import timing
 from mmgen.data import load_dataset
 from mmgen.metrics import r_precision
 from mmgen.models.damsm import DAMSMTask
-from mmgen.training import TrainingConfig, fit, reproducible
+from mmgen.presets import find
+from mmgen.training import fit, reproducible
 
+PRESET = find("damsm", "laptop", "shapes")
 DIRECTIONS = ("image_to_text", "text_to_image")
 
 
 def train(seed: int, pictures: int) -> dict[str, Any]:
     """Seconds of training (processor and clock), and retrieval in both directions."""
-    config, training, options = DAMSMTask.defaults("laptop", "shapes")
-    data = load_dataset("shapes", "train", **options)
-    held = load_dataset("shapes", "test", **options).batch(range(pictures))
+    data = load_dataset(**PRESET.data)
+    held = load_dataset(**{**PRESET.data, "split": "test"}).batch(range(pictures))
     reproducible(seed)
-    settings = TrainingConfig(
-        accelerator="cpu", progress="none", **{**training, "seed": seed}
-    )
+    settings = replace(PRESET.training, accelerator="cpu", progress="none", seed=seed)
     cpu, wall = time.process_time(), time.perf_counter()
-    run = fit(DAMSMTask.build(config, data), data, settings)
+    run = fit(DAMSMTask.build(PRESET.config, data), data, settings)
     result: dict[str, Any] = {
         "seed": seed,
         "cpu_seconds": time.process_time() - cpu,
@@ -59,7 +59,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--pictures", type=int, default=1000, help="of the test split")
     given = parser.parse_args()
-    config, training, _ = DAMSMTask.defaults("laptop", "shapes")
     runs: list[dict[str, Any]] = []
     for seed in given.seeds:
         runs.append(train(seed, given.pictures))
@@ -68,9 +67,9 @@ def main() -> None:
         print(f"seed {seed}: {seconds:.0f} s, {found}", flush=True)
         values = [run[way]["value"] for run in runs for way in DIRECTIONS]
         report = {
-            "steps": training["steps"],
-            "batch_size": training["batch_size"],
-            "image_size": config.image_size,
+            "steps": PRESET.training.steps,
+            "batch_size": PRESET.training.batch_size,
+            "image_size": PRESET.config.image_size,
             "threads": torch.get_num_threads(),
             "seeds": len(runs),
             "least": min(values),

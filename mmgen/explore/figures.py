@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +143,7 @@ def _set_fonts(figure: Figure) -> None:
 def _to_pixels(image: Any) -> Any:
     """A picture as an (H, W, 3) uint8 array, from whatever the package draws with."""
     import numpy as np
+    from PIL.Image import Image
 
     if isinstance(image, Tensor):
         if image.dim() != 3 or image.shape[0] != 3:
@@ -152,7 +152,7 @@ def _to_pixels(image: Any) -> Any:
             )
         scaled = (image.detach().float().cpu().clamp(-1, 1) + 1) * 127.5
         return scaled.round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-    array = np.asarray(image.convert("RGB") if hasattr(image, "convert") else image)
+    array = np.asarray(image.convert("RGB") if isinstance(image, Image) else image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise ValueError(
             "a picture must be a tensor (3, H, W) in [-1, 1], a PIL image or an "
@@ -358,10 +358,10 @@ def show(figure: Figure, alt: str) -> None:
         raw=True,
         metadata={"image/png": {"alt": text}},
     )
-    if pyplot := sys.modules.get("matplotlib.pyplot"):
-        pyplot.close(
-            figure
-        )  # or the notebook would show it a second time, without text
+    if figure.canvas.manager is not None:  # made by pyplot
+        from matplotlib import pyplot
+
+        pyplot.close(figure)  # or the notebook would show it again, without text
 
 
 def _check_labels(axis: Axes) -> None:

@@ -1,9 +1,10 @@
-"""What pictures are judged by; each measure loads when it is first used."""
+"""What samples are measured by; each measure loads when it is first used."""
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
+
+from mmgen.registry import find_class
 
 _HOMES = {
     "frechet_distance": "mmgen.metrics.frechet",
@@ -26,4 +27,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(
             f"mmgen.metrics has no {name!r}; it has {', '.join(__all__)}."
         )
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return find_class(f"{_HOMES[name]}:{name}")

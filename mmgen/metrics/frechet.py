@@ -87,7 +87,7 @@ def frechet_distance(
     """Fréchet distance of two sets of features.
 
     Args:
-        features_a: of the pictures to judge, (N_a, D).
+        features_a: of the pictures to measure, (N_a, D).
         features_b: of the reference, (N_b, D).
         seed: of the split of the reference into the halves of the floor.
 

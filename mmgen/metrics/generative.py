@@ -1,4 +1,4 @@
-r"""What a latent-variable model is judged by: how much it codes, how well, and where.
+r"""Measures of a latent-variable model: how much it codes, how well, and where.
 
 The two terms of the bound are a *rate*, the nats that a code costs, and a *distortion*,
 the nats that are then still missing; a model is a point in that plane, and models with

@@ -4,11 +4,11 @@ Each picture is held against its caption and 99 others that do not suit it. The 
 pictures that a matcher gives to their own caption is the R-precision (Xu et al.,
 *AttnGAN*, CVPR 2018, section 4.1, with R = 1). Two things decide what it is worth:
 
-- **Who judges.** AttnGAN was scored by the very network it was trained to please, and a
-  generator can please a network without showing what was asked for. Give a scorer that
-  was trained apart from the generator (``mmgen.pretrained`` has them, ``...-scorer``),
-  and name what the generator was trained with: if both are the same network the result
-  carries a warning.
+- **Which network scores.** AttnGAN was scored by the very network it was trained to
+  please, and a generator can please a network without showing what was asked for. Give
+  a scorer that was trained apart from the generator (``mmgen.pretrained`` has them,
+  ``...-scorer``), and name what the generator was trained with: if both are the same
+  network the result carries a warning.
 - **What the others are.** A caption of the same class, or one that is true of the
   picture as well ("a circle" for a red circle), is no mistake to prefer. ``class_ids``
   keeps the first out, ``scenes`` the second. Published numbers differ here, and by
@@ -17,33 +17,23 @@ pictures that a matcher gives to their own caption is the R-precision (Xu et al.
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmgen.interfaces import Matches, MatchesChosen
 from mmgen.metrics.interval import Proportion
+from mmgen.pretrained import load
 
 DIRECTIONS = ("image_to_text", "text_to_image")
 _SAME_NETWORK = (
     "the scorer is the network that the pictures were trained with, so this number can "
     "be gamed: use a scorer that was trained apart."
 )
-
-
-class Scorer(Protocol):
-    """What compares pictures with captions, e.g. a ``DAMSMMatcher``.
-
-    If it also has ``candidate_scores(images, captions, chosen, direction)``, giving
-    (N, K) scores for indices ``chosen`` (N, K), only these are computed.
-    """
-
-    def scores(self, images: Tensor, captions: Sequence[str]) -> Tensor:
-        """Scores (B_images, B_captions), more is better."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +77,7 @@ class RPrecision:
 def r_precision(
     images: Tensor,
     captions: Sequence[str],
-    scorer: Scorer | str,
+    scorer: Matches | str,
     candidates: int = 100,
     seed: int = 0,
     class_ids: Tensor | None = None,
@@ -102,7 +92,8 @@ def r_precision(
         images: (N, 3, H, W) in [-1, 1], as the scorer takes them.
         captions: N texts, one a picture.
         scorer: a matcher, or the name of a pretrained one ("damsm-shapes64-scorer").
-            It should not be the network that a generator was trained with.
+            It should not be the network that a generator was trained with. Of one that
+            is ``MatchesChosen`` only the scores of the candidates are asked for.
         candidates: captions that each picture chooses from.
         seed: of the draw of the others, without repetition, from ``captions``.
         class_ids: (N,) integers; captions of the picture's class are never drawn.
@@ -125,13 +116,9 @@ def r_precision(
     captions = list(captions)
     count = len(captions)
     _check(images, captions, candidates, class_ids, scenes, direction)
-    matcher: Scorer
-    if isinstance(scorer, str):
-        # By name only: metrics lie below the weights and do not import them.
-        load = importlib.import_module("mmgen.pretrained").load
-        matcher = load(scorer, images.device)
-    else:
-        matcher = scorer
+    matcher: Matches = (
+        load(scorer, images.device) if isinstance(scorer, str) else scorer
+    )
     suits = _also_true(captions, scenes) if scenes is not None else None
     others = _draw(count, candidates - 1, seed, class_ids, suits, direction)
     chosen = torch.cat([torch.arange(count)[:, None], others], dim=1)  # (N, K)
@@ -195,7 +182,7 @@ def _also_true(
 
     def true(i: int, j: int) -> bool:
         if demands[j].count != len(scenes[i].objects):
-            return False  # the usual case, and much faster than judging
+            return False  # the usual case, and much faster than a verdict
         return all(judge(demands[j], scenes[i]).values())
 
     return true
@@ -236,14 +223,14 @@ def _draw(
 
 
 def _candidate_scores(
-    scorer: Scorer,
+    scorer: Matches,
     images: Tensor,
     captions: list[str],
     chosen: Tensor,
     direction: str,
 ) -> Tensor:
     """Scores of the chosen pairs only, shape (N, K), on the CPU."""
-    if hasattr(scorer, "candidate_scores"):
+    if isinstance(scorer, MatchesChosen):
         return scorer.candidate_scores(images, captions, chosen, direction).cpu()
     every = scorer.scores(images, captions).cpu()
     if every.shape != (len(images), len(captions)):

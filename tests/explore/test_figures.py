@@ -163,6 +163,18 @@ def test_the_same_figure_gives_the_same_file(monkeypatch):
     assert shown[0][0]["image/png"] == shown[1][0]["image/png"]
 
 
+def test_a_figure_of_pyplot_is_not_shown_again(monkeypatch):
+    from matplotlib import pyplot
+
+    _display(monkeypatch)
+    figure, axis = pyplot.subplots()
+    axis.plot([0, 1], [0, 1])
+    axis.set(xlabel="step", ylabel="loss")
+    assert pyplot.fignum_exists(figure.number)
+    explore.show(figure, alt="A line that rises from zero to one.")
+    assert not pyplot.fignum_exists(figure.number)
+
+
 @pytest.mark.parametrize("alt", ["", "a figure", "image of a red star on the left"])
 def test_show_refuses_empty_words(alt):
     with pytest.raises(ValueError, match="alt must say"):

@@ -1,0 +1,67 @@
+"""In-batch contrastive losses by hand, and by the formula of textbooks."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mmgen.objectives.contrastive import (
+    caption_log_probabilities,
+    in_batch_losses,
+    pair_matching_loss,
+    wrong_pairs,
+)
+from mmgen.objectives.word_regions import sentence_scores
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+def test_losses_are_cross_entropies_over_what_is_left() -> None:
+    s = 3 * torch.randn(3, 4, dtype=torch.float64)
+    e = s.exp()
+    # pictures 0 and 1 show the same, so that each caption suits both
+    image_to_text, text_to_image = in_batch_losses(
+        s, torch.tensor([7, 7, 8]), torch.tensor([7, 7, 8, 9])
+    )
+    pictures = [
+        e[0, 0] / (e[0, 0] + e[0, 2] + e[0, 3]),
+        e[1, 1] / (e[1, 1] + e[1, 2] + e[1, 3]),
+        e[2, 2] / e[2].sum(),
+    ]
+    captions = [
+        e[0, 0] / (e[0, 0] + e[2, 0]),
+        e[1, 1] / (e[1, 1] + e[2, 1]),
+        e[2, 2] / e[:, 2].sum(),
+    ]
+    torch.testing.assert_close(image_to_text, -torch.stack(pictures).log().mean())
+    torch.testing.assert_close(text_to_image, -torch.stack(captions).log().mean())
+    both = pair_matching_loss(s, torch.tensor([7, 7, 8]), torch.tensor([7, 7, 8, 9]))
+    assert torch.equal(both, image_to_text + text_to_image)
+
+
+def test_without_ids_all_captions_differ() -> None:
+    s = torch.randn(3, 5, dtype=torch.float64)
+    expected = in_batch_losses(s, torch.arange(3), torch.arange(5))
+    assert in_batch_losses(s) == expected
+    assert in_batch_losses(s[:, :3], torch.arange(3)) == in_batch_losses(s[:, :3])
+
+
+def test_wrong_pairs_never_say_the_same() -> None:
+    class_ids, caption_ids = torch.tensor([4, 4, 9]), torch.tensor([4, 9, 4, 7])
+    expected = [[a != b for b in caption_ids.tolist()] for a in class_ids.tolist()]
+    assert wrong_pairs(class_ids, caption_ids).tolist() == expected
+
+
+def test_the_textbook_formula_is_a_softmax_over_all_captions() -> None:
+    image, sentence = torch.randn(3, 8).double(), torch.randn(7, 8).double()
+    found = caption_log_probabilities(image, sentence, 0.5)
+    z = torch.exp(0.5 * torch.einsum("id,jd->ij", image, sentence))
+    torch.testing.assert_close(found, (z / z.sum(1, keepdim=True)).log())
+    # With unit vectors, the captions of the batch and gamma = gamma3 it is one
+    # direction of AttnGAN's sentence loss.
+    image, sentence = F.normalize(image), F.normalize(sentence[:3])
+    expected = in_batch_losses(10 * sentence_scores(image, sentence))[0]
+    one = -caption_log_probabilities(image, sentence, 10.0).diagonal().mean()
+    torch.testing.assert_close(one, expected)
