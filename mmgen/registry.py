@@ -39,7 +39,7 @@ def find_class(path: str) -> Any:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"the class {path!r} cannot be found ({error}). Define or install it in "
             f"this Python first."

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmgen.models.attngan import AttnGANConfig
 from mmgen.presets import Preset
-from mmgen.presets.labels import LABELLED, TAUGHT
+from mmgen.presets.datasets import LABELLED, TAUGHT, both_languages
 from mmgen.training import TrainingConfig
 
 
@@ -21,7 +21,7 @@ def at_scale(scale: str, data_name: str) -> Preset:
         "name": data_name,
         "split": "train",
         "image_size": 64 if scale == "full" else 32,
-        "language": "both",
+        "language": both_languages(data_name),
     }
     if data_name == "emoji":
         # A few thousand pictures: without it the discriminators know each by heart.

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmgen.models.cgan import CGANConfig
 from mmgen.presets import Preset
-from mmgen.presets.labels import LABELLED, TAUGHT
+from mmgen.presets.datasets import LABELLED, TAUGHT, both_languages
 from mmgen.training import TrainingConfig
 
 
@@ -18,7 +18,7 @@ def at_scale(scale: str, data_name: str) -> Preset:
         "name": data_name,
         "split": "train",
         "image_size": 64 if full else 32,
-        "language": "both" if full else "en",
+        "language": both_languages(data_name) if full else "en",
     }
     if data_name == "shapes" and full:
         data |= {"objects": (1, 2), "attributes": TAUGHT}

@@ -1,4 +1,4 @@
-"""Words for ``mmgen evaluate NAME`` that several published weights are measured with."""
+"""What published weights are measured with: words for ``mmgen evaluate NAME``."""
 
 SHAPES = (
     ("--split", "test", "--data-objects", "1"),

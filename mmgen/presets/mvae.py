@@ -7,6 +7,7 @@ from dataclasses import replace
 from mmgen.models.multimodal_vae import MultimodalVAEConfig
 from mmgen.presets import Preset
 from mmgen.presets.autoencoders import FLAT, SHAPES, on_cpu, picture_defaults
+from mmgen.presets.datasets import both_languages
 from mmgen.presets.measured import ONE_OBJECT
 
 
@@ -18,7 +19,7 @@ def at_scale(scale: str, data_name: str) -> Preset:
     elif scale == "laptop":
         config = {**config, "style_dim": 8, "sentence_dim": 96, "embedding_dim": 64}
     else:
-        data["language"] = "both"
+        data["language"] = both_languages(data_name)
         training = replace(training, steps=12_000)
     if scale == "full" and data_name == "shapes":
         # Two terms a step, not three; and words that weigh about what pixels do.
