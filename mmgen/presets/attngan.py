@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from mmgen.data.shapes import TAUGHT
 from mmgen.models.attngan import AttnGANConfig
 from mmgen.presets import Preset
-from mmgen.presets.datasets import LABELLED, TAUGHT, both_languages
+from mmgen.presets.datasets import LABELLED, both_languages
 from mmgen.training import TrainingConfig
 
 

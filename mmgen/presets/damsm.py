@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from mmgen.models.damsm import UNIT_RANGE, DAMSMConfig
+from mmgen.layers.text import UNIT_RANGE
+from mmgen.models.damsm import DAMSMConfig
 from mmgen.presets import Preset
 from mmgen.presets.measured import EMOJI_MATCHING, SHAPES
 from mmgen.training import TrainingConfig

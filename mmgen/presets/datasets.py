@@ -1,13 +1,7 @@
-"""What presets must know of data sets: their languages, and labels that teach."""
+"""What presets must know of data sets: which have labels, and in which languages."""
 
 ENGLISH = ("cub", "coco")  # data sets without Chinese captions
 LABELLED = ("shapes", "emoji")  # data sets whose pictures come with attributes
-# Labels of Shapes that teach besides captions. A background is said in a quarter of the
-# captions only, and without its label pictures of one object had it wrong most often.
-TAUGHT = (
-    *("shape", "colour", "size", "position", "background", "count"),
-    *("relation", "other_shape", "other_colour", "other_size"),
-)
 
 
 def both_languages(data_name: str) -> str:
