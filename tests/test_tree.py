@@ -91,14 +91,25 @@ def test_no_other_file_is_large():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_has_its_row(method):
+    """Files of the table in CONTRIBUTING.md; a module may be a folder of files."""
     module, _, task = METHODS[method].partition(":")
-    source = ROOT / Path(*module.split(".")).with_suffix(".py")
-    tree = ast.parse(source.read_text(encoding="utf-8"))
-    assert task in {n.name for n in tree.body if isinstance(n, ast.ClassDef)}
+    source = ROOT / Path(*module.split("."))
+    files = [*source.glob("*.py"), source.with_suffix(".py")]
+    classes = {
+        node.name
+        for path in files
+        if path.exists()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    }
+    assert task in classes
     chapter = CHAPTER_OF.get(method, method)
     row = [
-        ROOT / "tests" / source.parent.name / f"test_{source.stem}.py",
+        ROOT / "mmgen" / "presets" / f"{method}.py",
+        ROOT / "tests" / source.parent.name / f"test_{source.name}.py",
         ROOT / "notebooks" / f"{chapter}.ipynb",
+        ROOT / "notebooks" / "assignments" / chapter / f"{chapter}.ipynb",
+        ROOT / "tests" / "classroom" / "mistakes" / f"{chapter}.py",
         ROOT / "book" / "exercises" / f"{chapter}.md",
         ROOT / "book" / "api" / f"{module}.md",
     ]
