@@ -47,10 +47,10 @@ def find_class(path: str) -> Any:
     return found
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
+def unknown(what: str, name: str, known: Iterable[str], listed: bool = True) -> str:
     """What an error says of a name that is none of those known: which is nearest."""
     names = list(known)
     close = difflib.get_close_matches(name, names, 1)
-    listing = f"; there are {', '.join(names)}" if names else ""
+    listing = f"; there are {', '.join(names)}" if names and listed else ""
     hint = f" Did you mean {close[0]}?" if close else ""
     return f"unknown {what} {name!r}{listing}.{hint}"

@@ -18,7 +18,7 @@ from mmgen.interfaces import Task
 from mmgen.presets import DECISIVE, Preset, chain, find, published
 from mmgen.presets.datasets import ENGLISH
 from mmgen.pretrained import available, card
-from mmgen.registry import METHODS, find_class
+from mmgen.registry import METHODS, class_path, find_class
 from mmgen.training import TrainingConfig, build
 from mmgen.training.config import SCALES
 from tests.data.fakes import make_coco, make_cub
@@ -44,6 +44,11 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
+def same_place(path: str) -> str:
+    """Where a class is defined, whatever module it was named by."""
+    return class_path(find_class(path))
+
+
 @cache
 def full_data(arguments: str) -> dict[str, Any]:
     """What a card says of the data set with these arguments, defaults included."""
@@ -61,13 +66,13 @@ def differences(about: dict[str, Any], preset: Preset) -> dict[str, tuple[Any, A
     """Field -> what the card says and what the preset says, where these differ."""
     here: dict[str, Any] = {
         "preset": preset.name,
-        "task": METHODS[preset.method],
-        "starts": preset.start is not None,
+        "task": same_place(METHODS[preset.method]),
+        "start": preset.start,
         "stopped": "finished",
         "steps": preset.training.steps,
     }
     there: dict[str, Any] = {name: about.get(name) for name in here}
-    there["starts"] = about["training"].get("start_from") is not None
+    there["task"] = same_place(about["task"])
     data = full_data(json.dumps(preset.data))
     for group, ours, theirs in (
         ("data", data, {name: about["data"].get(name) for name in data}),
@@ -115,6 +120,7 @@ def test_a_difference_is_found() -> None:
     about: dict[str, Any] = {
         "preset": preset.name,
         "task": METHODS["vae"],
+        "start": None,
         "stopped": "finished",
         "steps": preset.training.steps,
         "data": full_data(json.dumps(preset.data)),
@@ -128,10 +134,10 @@ def test_a_difference_is_found() -> None:
         ("task_config", "sigma", 0.25),
         ("task_config", "gone", 1),
         ("training", "seed", 1),
-        ("training", "start_from", "runs/other"),
     ):
         other = {**about, group: {**about[group], field: value}}
         assert len(differences(other, preset)) == 1, field
+    assert list(differences({**about, "start": "other"}, preset)) == ["start"]
 
 
 def test_every_field_of_a_training_is_decisive_or_bookkeeping() -> None:
