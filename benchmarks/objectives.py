@@ -117,11 +117,11 @@ def main() -> None:
             "environment": environment(torch.device("cpu")),
             "task_config": {
                 name: value
-                for name, value in vars(config).items()
+                for name, value in vars(preset.config).items()
                 if name not in ("objective", "matching_weight")
             },
             "training": training,
-            "data": options,
+            "data": preset.data,
             "copies": COPIES,
             "matching": found,
         },
