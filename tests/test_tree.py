@@ -105,7 +105,7 @@ def test_a_method_has_its_row(method):
     assert task in classes
     chapter = CHAPTER_OF.get(method, method)
     row = [
-        ROOT / "mmgen" / "presets" / f"{method}.py",
+        ROOT / "mmgen" / "presets" / f"{method.replace('-', '_')}.py",
         ROOT / "tests" / source.parent.name / f"test_{source.name}.py",
         ROOT / "notebooks" / f"{chapter}.ipynb",
         ROOT / "notebooks" / "assignments" / chapter / f"{chapter}.ipynb",

@@ -62,7 +62,7 @@ def find(method: str, scale: str, data_name: str) -> Preset:
         raise ValueError(unknown("scale", scale, SCALES))
     if data_name not in DATASETS:
         raise ValueError(unknown("data set", data_name, DATASETS))
-    return find_class(f"mmgen.presets.{method}:at_scale")(scale, data_name)
+    return find_class(f"{_module(method)}:at_scale")(scale, data_name)
 
 
 def published() -> dict[str, Preset]:
@@ -85,7 +85,11 @@ def chain(name: str) -> tuple[Preset, ...]:
     return tuple(links)
 
 
+def _module(method: str) -> str:
+    return f"mmgen.presets.{method.replace('-', '_')}"
+
+
 def _named() -> Iterator[Preset]:
     """Published presets of all methods, and their stages."""
     for method in METHODS:
-        yield from find_class(f"mmgen.presets.{method}:PUBLISHED")
+        yield from find_class(f"{_module(method)}:PUBLISHED")
