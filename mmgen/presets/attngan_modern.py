@@ -33,7 +33,8 @@ def at_scale(scale: str, data_name: str) -> Preset:
     if full:
         if data_name == "shapes":
             data["attributes"] = TAUGHT
-        config = ModernConfig(**told)
+        # more channels, and the weights would not fit into the repository
+        config = ModernConfig(**told, generator_channels=16)
         training = TrainingConfig(
             steps=30_000,
             precision="bf16-mixed",
