@@ -25,6 +25,7 @@ from mmgen.metrics import semantic_accuracy
 from mmgen.metrics.coverage import effective_number
 from mmgen.metrics.interval import Proportion
 from mmgen.models.cgan import OBJECTIVES, CGANConfig, CGANTask
+from mmgen.presets import find
 from mmgen.training import TrainingConfig, fit
 from mmgen.training.checkpoint import write_json
 from mmgen.training.config import PRECISIONS
@@ -79,20 +80,22 @@ def main() -> None:
     parser.add_argument("--precision", choices=PRECISIONS, default="32-true")
     parser.add_argument("--out", type=Path, default=RESULTS / "objectives.json")
     given = parser.parse_args()
-    config, training, options = CGANTask.defaults("laptop", "shapes")
+    preset = find("cgan", "laptop", "shapes")
+    told = ("steps", "batch_size", "ema_decay", "gradient_clip")
+    training: dict[str, Any] = {name: getattr(preset.training, name) for name in told}
     training |= {"progress": "none", "precision": given.precision}
     # what a processor with matrix units wants; a run in 32 bits keeps its usual layout
     training["channels_last"] = given.precision == "bf16-mixed"
     if given.steps:
         training["steps"] = given.steps
-    dataset = load_dataset("shapes", **options)
+    dataset = load_dataset(**preset.data)
     found: dict[str, Any] = {}
     if given.out.exists():  # other weights of the same training are kept
         before = json.loads(given.out.read_text(encoding="utf-8"))
         if before["training"] == training:
             found = before["matching"]
     for weight, objective in product(given.matching, OBJECTIVES):
-        chosen = replace(config, objective=objective, matching_weight=weight)
+        chosen = replace(preset.config, objective=objective, matching_weight=weight)
         runs = []
         for seed in given.seeds:
             began = time.process_time()
@@ -114,11 +117,11 @@ def main() -> None:
             "environment": environment(torch.device("cpu")),
             "task_config": {
                 name: value
-                for name, value in vars(config).items()
+                for name, value in vars(preset.config).items()
                 if name not in ("objective", "matching_weight")
             },
             "training": training,
-            "data": options,
+            "data": preset.data,
             "copies": COPIES,
             "matching": found,
         },

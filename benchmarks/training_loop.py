@@ -13,7 +13,7 @@ import argparse
 import copy
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -21,10 +21,10 @@ from torch import Tensor
 
 from benchmarks.timing import Comparison, Rounds, write
 from mmgen.data import Batch, load_dataset
-from mmgen.registry import METHODS
-from mmgen.training import TrainingConfig, fit
+from mmgen.presets import find
+from mmgen.registry import METHODS, find_class
+from mmgen.training import fit
 from mmgen.training.config import SCALES
-from mmgen.training.task import find_class
 
 
 @dataclass
@@ -167,27 +167,26 @@ def run(
         The comparison, and the share of the loop's CPU seconds that loading took.
     """
     task_class = find_class(METHODS[method])
-    config, training, options = task_class.defaults(scale, data)
-    dataset = load_dataset(data, **options)
+    preset = find(method, scale, data)
+    dataset = load_dataset(**preset.data)
     tasks = []
     for _ in range(2):
         torch.manual_seed(0)
-        tasks.append(task_class.build(config, dataset))
-    wanted = {
-        **training,
-        "steps": 10**9,
-        "max_minutes": None,
-        "checkpoint_every": 10**9,
-        "sample_every": 0,
-        "log_every": 50,
-        "workers": 0,
-        "compile": False,
-        "channels_last": False,
-        "gradient_clip": None,
-        "accelerator": device,
-        "progress": "none",
-    }
-    settings = TrainingConfig(**wanted)
+        tasks.append(task_class.build(preset.config, dataset))
+    settings = replace(
+        preset.training,
+        steps=10**9,
+        max_minutes=None,
+        checkpoint_every=10**9,
+        sample_every=0,
+        log_every=50,
+        workers=0,
+        compile=False,
+        channels_last=False,
+        gradient_clip=None,
+        accelerator=device,
+        progress="none",
+    )
     place = torch.device(device, 0) if device == "cuda" else torch.device(device)
     hand = ByHand(tasks[0], place, settings.precision, settings.ema_decay)
     rounds = Rounds(["by hand", "mmgen.training"], repetitions, place)

@@ -18,19 +18,20 @@ import torch
 
 from benchmarks import timing
 from mmgen.data import load_dataset
-from mmgen.models.multimodal_vae import MultimodalVAETask
-from mmgen.models.vae import ConditionalVAETask, VAETask
+from mmgen.presets import find
+from mmgen.registry import METHODS, find_class
 
 COUNT = 64
 LIMIT = 1.0  # seconds
-TASKS = {"vae": VAETask, "cvae": ConditionalVAETask, "mvae": MultimodalVAETask}
+NAMES = ("vae", "cvae", "mvae")
 CAPTION = "a large red star in the upper left"
 
 
-def full_size(task: Any) -> Any:
-    """The untrained sampler of a task at the scale "full", on Shapes."""
-    config, _, options = task.defaults("full", "shapes")
-    built = task.build(config, load_dataset("shapes", "test", size=1, **options))
+def full_size(method: str) -> Any:
+    """The untrained sampler of a method at the scale "full", on Shapes."""
+    preset = find(method, "full", "shapes")
+    data = load_dataset(**{**preset.data, "split": "test", "size": 1})
+    built = find_class(METHODS[method]).build(preset.config, data)
     return built.sampler(built.networks)
 
 
@@ -48,7 +49,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    samplers = {name: full_size(task) for name, task in TASKS.items()}
+    samplers = {name: full_size(name) for name in NAMES}
     for sampler in samplers.values():
         draw(sampler)  # the first call also sets up the libraries
     rounds = [

@@ -6,7 +6,9 @@ presets of a method stand in the module of its name in ``mmgen.presets``.
 
 from __future__ import annotations
 
+import difflib
 import importlib
+from collections.abc import Iterable
 from typing import Any
 
 METHODS: dict[str, str] = {
@@ -37,9 +39,18 @@ def find_class(path: str) -> Any:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(
             f"the class {path!r} cannot be found ({error}). Define or install it in "
             f"this Python first."
         ) from error
     return found
+
+
+def unknown(what: str, name: str, known: Iterable[str], listed: bool = True) -> str:
+    """What an error says of a name that is none of those known: which is nearest."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, 1)
+    listing = f"; there are {', '.join(names)}" if names and listed else ""
+    hint = f" Did you mean {close[0]}?" if close else ""
+    return f"unknown {what} {name!r}{listing}.{hint}"

@@ -89,18 +89,34 @@ def test_no_other_file_is_large():
     assert large == {}
 
 
+def _tests_of(source: Path) -> list[Path]:
+    """Where tests of a module stand: one file, or a folder as the module is one."""
+    place = ROOT / "tests" / source.parent.name
+    folder = place / source.name
+    return sorted(folder.glob("test_*.py")) or [place / f"test_{source.name}.py"]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_has_its_row(method):
+    """Files of the table in CONTRIBUTING.md; a module may be a folder of files."""
     module, _, task = METHODS[method].partition(":")
-    place = ROOT / Path(*module.split("."))
-    sources = place.glob("*.py") if place.is_dir() else [place.with_suffix(".py")]
-    parsed = [ast.parse(source.read_text(encoding="utf-8")) for source in sources]
-    classes = {n.name for t in parsed for n in t.body if isinstance(n, ast.ClassDef)}
+    source = ROOT / Path(*module.split("."))
+    files = [*source.glob("*.py"), source.with_suffix(".py")]
+    classes = {
+        node.name
+        for path in files
+        if path.exists()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    }
     assert task in classes
     chapter = CHAPTER_OF.get(method, method)
     row = [
-        ROOT / "tests" / place.parent.name / f"test_{place.name}.py",
+        ROOT / "mmgen" / "presets" / f"{method.replace('-', '_')}.py",
+        *_tests_of(source),
         ROOT / "notebooks" / f"{chapter}.ipynb",
+        ROOT / "notebooks" / "assignments" / chapter / f"{chapter}.ipynb",
+        ROOT / "tests" / "classroom" / "mistakes" / f"{chapter}.py",
         ROOT / "book" / "exercises" / f"{chapter}.md",
         ROOT / "book" / "api" / f"{module}.md",
     ]

@@ -1,0 +1,40 @@
+"""Presets of the reader."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmgen.data.shapes import TAUGHT
+from mmgen.models.reader import ReaderConfig
+from mmgen.presets import Preset
+from mmgen.presets.datasets import both_languages
+from mmgen.training import TrainingConfig
+
+
+def at_scale(scale: str, data_name: str) -> Preset:
+    """What is trained at "smoke", "laptop" or "full" scale on a data set."""
+    data: dict[str, Any] = {
+        "name": data_name,
+        "split": "train",
+        "image_size": 32,  # nobody looks at the pictures
+        "language": both_languages(data_name),
+    }
+    if data_name == "emoji":
+        data["split_by"] = "combination"
+    if data_name == "shapes":
+        data |= {"objects": (1, 2), "attributes": TAUGHT}
+    if scale == "smoke":
+        config = ReaderConfig(feature_dim=16, embedding_dim=8)
+        training = TrainingConfig(steps=4, batch_size=8)
+    else:
+        config = ReaderConfig()
+        training = TrainingConfig(
+            steps=5000 if scale == "full" else 1000,
+            batch_size=128,
+            schedule="cosine",
+            warmup_steps=100,
+        )
+    return Preset(f"reader-{data_name}-{scale}", "reader", data, config, training)
+
+
+PUBLISHED: tuple[Preset, ...] = ()
