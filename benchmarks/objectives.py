@@ -20,13 +20,13 @@ from typing import Any
 import torch
 
 from mmgen.data import load_dataset
+from mmgen.data.files import write_json
 from mmgen.data.shapes import HELD_OUT, read
 from mmgen.metrics import semantic_accuracy
 from mmgen.metrics.coverage import effective_number
 from mmgen.metrics.interval import Proportion
 from mmgen.models.cgan import OBJECTIVES, CGANConfig, CGANTask
 from mmgen.training import TrainingConfig, fit
-from mmgen.training.checkpoint import write_json
 from mmgen.training.config import PRECISIONS
 from mmgen.training.manifest import environment
 

@@ -21,10 +21,9 @@ from torch import Tensor
 
 from benchmarks.timing import Comparison, Rounds, write
 from mmgen.data import Batch, load_dataset
-from mmgen.registry import METHODS
+from mmgen.registry import METHODS, find_class
 from mmgen.training import TrainingConfig, fit
 from mmgen.training.config import SCALES
-from mmgen.training.task import find_class
 
 
 @dataclass
