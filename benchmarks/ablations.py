@@ -22,10 +22,10 @@ import torch
 from benchmarks.coverage import CAPTIONS
 from benchmarks.objectives import pooled
 from mmgen.data import load_dataset
+from mmgen.data.files import write_json
 from mmgen.metrics import mode_coverage, semantic_accuracy
 from mmgen.models.attngan import AttnGANConfig, AttnGANTask
 from mmgen.training import TrainingConfig, fit
-from mmgen.training.checkpoint import write_json
 from mmgen.training.manifest import commit, environment
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"

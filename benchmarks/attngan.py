@@ -50,7 +50,8 @@ from mmgen.models.damsm import (
     word_region_scores,
 )
 from mmgen.training import TrainingConfig
-from mmgen.training.loop import _backends, _Loop
+from mmgen.training.devices import backends
+from mmgen.training.loop import Loop
 
 # Dense bf16 TFLOP/s that the makers state (data sheets, SXM modules).
 STATED_PEAK = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
@@ -110,11 +111,11 @@ class Ours:
             **training, batch_size=len(batch), accelerator=device.type
         )
         # The loop looks at its data set only between steps.
-        self.loop = _Loop(task, None, settings, None, None)  # type: ignore[arg-type]
-        self.loop._set_up()
+        self.loop = Loop(task, None, settings)  # type: ignore[arg-type]
+        self.loop.set_up()
 
     def __call__(self) -> None:
-        self.loop._step(self.batch, next(self.count))
+        self.loop.step(self.batch, next(self.count))
         self.loop.interval.steps.clear()
 
 
@@ -317,7 +318,7 @@ def main() -> None:
         "sizes": config.sizes,
         "ours": training,
     }
-    with _backends(False):
+    with backends(False):
         builds: dict[str, Callable[[], Any]] = {
             "original": lambda: Original(
                 config, matcher(config, tokens, paper), batch, device

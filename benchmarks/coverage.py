@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
+from mmgen.data.files import write_json
 from mmgen.data.shapes import COLOURS, HELD_OUT, SHAPES
 from mmgen.metrics.coverage import mode_coverage, world_coverage
 from mmgen.pretrained import load
-from mmgen.training.checkpoint import write_json
 from mmgen.training.manifest import environment
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from mmgen.data import load_dataset
 from mmgen.data.dataset import CaptionedDataset
+from mmgen.data.files import write_json
 from mmgen.data.shapes import (
     COLOURS,
     Demand,
@@ -40,7 +41,6 @@ from mmgen.metrics.interval import Proportion
 from mmgen.models.attngan import AttnGANTask, pictures_of_stages
 from mmgen.models.cgan import TAUGHT, completed, value_rows
 from mmgen.training import Run
-from mmgen.training.checkpoint import write_json
 from mmgen.training.manifest import environment
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"

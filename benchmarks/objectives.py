@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from mmgen.data import load_dataset
+from mmgen.data.files import write_json
 from mmgen.data.shapes import HELD_OUT, read
 from mmgen.metrics import semantic_accuracy
 from mmgen.metrics.coverage import effective_number
@@ -27,7 +28,6 @@ from mmgen.metrics.interval import Proportion
 from mmgen.models.cgan import OBJECTIVES, CGANConfig, CGANTask
 from mmgen.presets import find
 from mmgen.training import TrainingConfig, fit
-from mmgen.training.checkpoint import write_json
 from mmgen.training.config import PRECISIONS
 from mmgen.training.manifest import environment
 

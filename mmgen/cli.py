@@ -129,8 +129,8 @@ def train(words: list[str]) -> int:
             return 0
         raise UsageError(f"name a method: {', '.join(METHODS)}.")
 
+    from mmgen.registry import find_class
     from mmgen.training import TrainingConfig, fit, scale
-    from mmgen.training.task import find_class
 
     task_class = find_class(METHODS[method])
     size = scale(known.scale)
@@ -170,9 +170,9 @@ def train(words: list[str]) -> int:
 
 
 def _resume(folder: str, method: str | None, words: list[str]) -> int:
+    from mmgen.configs import from_json
     from mmgen.training import Run, TrainingConfig
-    from mmgen.training.config import from_json
-    from mmgen.training.loop import CHANGEABLE
+    from mmgen.training.run import CHANGEABLE
 
     try:
         about = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
@@ -655,7 +655,7 @@ def data_options(
     Those that every data set has keep their names; others begin with ``data_``.
     """
     from mmgen.data import DATASETS
-    from mmgen.training.task import find_class
+    from mmgen.registry import find_class
 
     if name not in DATASETS:
         raise UsageError(_unknown("data set", name, DATASETS))

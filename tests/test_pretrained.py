@@ -7,7 +7,10 @@ import json
 import pickle
 import subprocess
 import sys
+import threading
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import safetensors.torch
@@ -15,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from mmgen import pretrained
-from mmgen.pretrained import WeightsError, available, card, load, save
+from mmgen.pretrained import WeightsError, available, card, load, save, save_run
 from mmgen.pretrained.recipes import RECIPES
 from mmgen.registry import METHODS
+from mmgen.sampling import Sampler
 
 
 class TinySampler(nn.Module):
@@ -39,6 +43,21 @@ class TinySampler(nn.Module):
             len(captions), self.width, generator=torch.Generator().manual_seed(seed)
         )
         return self.layer(noise).tanh().view(-1, 3, 2, 2)
+
+
+@dataclass(frozen=True)
+class SmallConfig:
+    TRAINING: ClassVar[frozenset[str]] = frozenset({"rate"})
+    width: int
+    rate: float = 0.1
+
+
+class FieldSampler(Sampler):
+    config_class = SmallConfig
+
+    def __init__(self, config: SmallConfig) -> None:
+        super().__init__(config)
+        self.layer = nn.Linear(config.width, 2)
 
 
 @pytest.fixture
@@ -138,6 +157,20 @@ class TestRefusals:
         with pytest.raises(WeightsError, match=r"mmgen\.models\.cgan:Gone"):
             load("tiny", folder=saved[0])
 
+    def test_a_card_of_another_version_names_the_field_and_what_to_do(self, tmp_path):
+        torch.manual_seed(0)
+        save("small", FieldSampler(SmallConfig(3)), {"commit": "abc123"}, tmp_path)
+        assert load("small", folder=tmp_path).config == SmallConfig(3)
+        about = card("small", tmp_path)
+        about["init_args"]["config"]["mismatch_focus"] = 0.5
+        (tmp_path / "small.json").write_text(json.dumps(about))
+        with pytest.raises(WeightsError, match="no field mismatch_focus") as caught:
+            load("small", folder=tmp_path)
+        message = str(caught.value)
+        assert "small.json" in message
+        assert "with the version that wrote them (commit abc123)" in message
+        assert "make weights NAME=small" in message
+
     def test_more_than_twelve_megabytes(self, tmp_path):
         with pytest.raises(ValueError, match="at most 12 MB"):
             save("big", TinySampler(600_000), {}, tmp_path)
@@ -150,6 +183,96 @@ class TestRefusals:
             sampler.layer.weight[0, 0] = value
         with pytest.raises(ValueError, match=r"layer\.weight"):
             save("tiny", sampler, {}, tmp_path)
+
+
+class TestRunFolder:
+    """What a run writes; how it does so is in tests/training/test_run.py."""
+
+    def test_single_precision_and_no_bound(self, tmp_path):
+        sampler = TinySampler(600_000)  # 29 MB
+        with torch.no_grad():
+            sampler.layer.weight[0, 0] = 1e6
+        save_run(tmp_path, sampler, {"steps": 7})
+        again = load(tmp_path)
+        assert torch.equal(again.layer.weight, sampler.layer.weight)
+        assert again.count.dtype == torch.int64
+        assert again.card["steps"] == 7 and again.card["name"] == tmp_path.name
+        assert load(str(tmp_path), device="cpu").width == 600_000
+
+    def test_half_precision_networks_are_stored_in_single(self, tmp_path):
+        sampler = TinySampler(3).bfloat16()
+        save_run(tmp_path, sampler, {})
+        weight = load(tmp_path).layer.weight
+        assert weight.dtype == torch.float32
+        assert torch.equal(weight, sampler.layer.weight.float())
+
+    def test_a_reader_never_meets_half_of_two_pairs(self, tmp_path):
+        samplers = {width: TinySampler(width) for width in (2, 3)}
+        save_run(tmp_path, samplers[2], {})
+        ended = threading.Event()
+
+        def write() -> None:
+            for i in range(60):
+                save_run(tmp_path, samplers[2 + i % 2], {})
+            ended.set()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        reads = 0
+        while not ended.is_set() or reads < 10:
+            again = load(tmp_path)
+            assert torch.equal(again.layer.weight, samplers[again.width].layer.weight)
+            reads += 1
+        writer.join()
+
+    def test_a_name_comes_before_a_folder_only_where_one_looks(
+        self, saved, tmp_path, monkeypatch
+    ):
+        place = tmp_path / "elsewhere"
+        save_run(place / "tiny", TinySampler(9), {})
+        monkeypatch.chdir(place)
+        assert load("tiny").width == 9
+        assert load("tiny", folder=saved[0]).width == 4
+
+    @pytest.mark.parametrize("forged", [b"", b"\x00" * 64])
+    def test_damaged_weights(self, tmp_path, monkeypatch, forged):
+        monkeypatch.setattr(pretrained, "PAUSES", (0.0, 0.0))
+        save_run(tmp_path, TinySampler(2), {})
+        (tmp_path / "sampler.safetensors").write_bytes(forged)
+        with pytest.raises(WeightsError, match=r"SHA-256.*Run\.resume"):
+            load(tmp_path)
+
+    def test_a_card_that_is_none(self, tmp_path):
+        save_run(tmp_path, TinySampler(2), {})
+        (tmp_path / "sampler.json").write_text("[]")
+        with pytest.raises(WeightsError, match="card"):
+            load(tmp_path)
+
+    def test_another_folder(self, tmp_path):
+        with pytest.raises(WeightsError, match=r"holds no sampler.*no run's folder"):
+            load(tmp_path)
+
+    def test_no_training_code_and_no_models_are_imported(self, tmp_path):
+        save_run(tmp_path, FieldSampler(SmallConfig(2)), {})
+        about = json.loads((tmp_path / "sampler.json").read_text())
+        about["sampler"] = "small_sampler:FieldSampler"
+        (tmp_path / "sampler.json").write_text(json.dumps(about))
+        source = Path(__file__).read_text()
+        start, end = source.index("@dataclass"), source.index("@pytest.fixture")
+        (tmp_path / "small_sampler.py").write_text(
+            "from dataclasses import dataclass\nfrom typing import ClassVar\n"
+            "from torch import nn\nfrom mmgen.sampling import Sampler\n"
+            + source[start:end]
+        )
+        code = (
+            f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+            f"from mmgen.pretrained import load; load({str(tmp_path)!r})\n"
+            "print([n for n in sys.modules if n.startswith(('mmgen.training', "
+            "'mmgen.models', 'lightning_fabric'))])"
+        )
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert done.stdout.strip() == "[]"
 
 
 class TestPackage:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def write_synced(path: Path, content: bytes) -> None:
@@ -20,9 +23,36 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: the folder cannot be written or the disk is full; no part is left.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    write_together({path: content})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write files that belong together, or leave the old ones.
+
+    All are on the disk before the first gets its name, so that a disk that fills up
+    leaves the old ones. Only a process killed between two renames, which follow each
+    other at once, leaves some new and some old: let the last file name the others'
+    hashes.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; no part is left.
+    """
+    temporary = {p: p.with_name(f".{p.name}.{os.getpid()}.tmp") for p in files}
     try:
-        write_synced(temporary, content)
-        os.replace(temporary, path)
+        for path, content in files.items():
+            write_synced(temporary[path], content)
+        for path in files:
+            os.replace(temporary[path], path)
     finally:
-        temporary.unlink(missing_ok=True)
+        for left in temporary.values():
+            left.unlink(missing_ok=True)
+
+
+def json_bytes(data: Any) -> bytes:
+    """JSON as the files of the package hold it: indented, in UTF-8."""
+    return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON atomically."""
+    write_atomically(path, json_bytes(data))

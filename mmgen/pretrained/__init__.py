@@ -1,8 +1,10 @@
-"""Weights that come with the book, each with a card that says how it was made.
+"""Trained models: those that come with the book, and those that a run has written.
 
-A model is two files: ``NAME.safetensors`` with its weights in half precision, and
-``NAME.json``, its card. Nothing is unpickled, and weights whose hash is not the card's
-are refused.
+A model is two files: ``NAME.safetensors`` with its weights, and ``NAME.json``, its
+card, which says how it was made. Those of the book are in half precision and lie in
+this folder; a run's folder holds its own, ``sampler.safetensors`` and ``sampler.json``,
+in single precision. Nothing is unpickled, and weights whose hash is not the card's are
+refused.
 """
 
 from __future__ import annotations
@@ -10,17 +12,39 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FOLDER = Path(__file__).resolve().parent
-MOST_BYTES = 12 * 10**6  # of one file of weights
+MOST_BYTES = 12 * 10**6  # of one file of the book's weights
+OF_RUN = "sampler"  # name of the two files in a run's folder
+PAUSES = (0.0, 0.05, 0.2, 1.0)  # seconds before each reading of a run's two files
 
-__all__ = ["WeightsError", "available", "card", "load", "save"]
+__all__ = ["Storable", "WeightsError", "available", "card", "load", "save", "save_run"]
 
 
 class WeightsError(RuntimeError):
     """Weights or their card are damaged, or do not belong together."""
+
+
+@runtime_checkable
+class Storable(Protocol):
+    """A module that weights and a card can build again (``mmgen.sampling``)."""
+
+    def init_args(self) -> dict[str, Any]:
+        """What ``from_args`` needs, as JSON values."""
+
+    @classmethod
+    def from_args(cls, args: Mapping[str, Any]) -> Self:
+        """An untrained one of the same sizes."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Its weights, as a module has them."""
 
 
 def available(folder: str | Path | None = None) -> tuple[str, ...]:
@@ -53,66 +77,27 @@ def card(name: str, folder: str | Path | None = None) -> dict[str, Any]:
             f"name must be one of {', '.join(names) or '(no weights here)'}; got "
             f"{name!r}.{hint}"
         )
-    path = place / f"{name}.json"
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(data, dict):
-            raise ValueError("it is no JSON object")
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} cannot be read as a card: {error}.") from error
-    for field in ("sampler", "init_args", "sha256"):
-        if field not in data:
-            raise WeightsError(f"{path} is no card: it has no {field!r}.")
-    return data
+    return _read_card(place / f"{name}.json")
 
 
-def load(name: str, device: Any = None, folder: str | Path | None = None) -> Any:
+def load(name: str | Path, device: Any = None, folder: str | Path | None = None) -> Any:
     """A trained sampler, in eval mode and single precision, with its ``card``.
 
     Args:
-        name: one of ``available()``.
+        name: one of ``available()``, or the folder of a run, which may still be
+            training: its last checkpoint's averages are loaded.
         device: where to; the CPU by default.
-        folder: where to look; the package's own by default.
+        folder: where to look for a name; the package's own by default.
 
     Raises:
         ValueError: no such model.
-        WeightsError: weights that are damaged, foreign or of another config.
+        WeightsError: weights that are damaged, foreign or of another config, or a
+            folder without any.
     """
-    import safetensors
-    import safetensors.torch
-
-    from mmgen.training.task import find_class
-
-    place = Path(folder) if folder else FOLDER
-    about = card(name, place)
-    path = place / f"{name}.safetensors"
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != about["sha256"]:
-        raise WeightsError(
-            f"{path} is damaged or is not the file that its card describes: its "
-            f"SHA-256 begins with {digest[:12]}, the card's with "
-            f"{str(about['sha256'])[:12]}. Fetch it again."
-        )
-    try:
-        tensors = safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
-        raise WeightsError(f"{path} is no safetensors file: {error}.") from error
-    try:
-        sampler = find_class(about["sampler"]).from_args(about["init_args"])
-        state = {
-            key: value.float() if value.is_floating_point() else value
-            for key, value in tensors.items()
-        }
-        sampler.load_state_dict(state)
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise WeightsError(
-            f"{path} is of another config than this version's {about['sampler']}: "
-            f"{' '.join(line.strip() for line in lines[:2])}"
-        ) from error
-    sampler.eval().requires_grad_(False)
-    sampler.card = about
+    if name and folder is None and Path(name).is_dir():
+        sampler = _load_run(Path(name))
+    else:
+        sampler = _load_published(str(name), Path(folder) if folder else FOLDER)
     return sampler if device is None else sampler.to(device)
 
 
@@ -125,9 +110,9 @@ def save(
     """Write a sampler's weights in half precision, and its card.
 
     Args:
-        name: as in ``load``.
-        sampler: a module with ``init_args()`` and ``from_args(args)``.
-        card_fields: what else the card says: data, command, device, minutes, metrics.
+        name: of the model.
+        sampler: a ``Storable`` module.
+        card_fields: how it was made.
         folder: where to; the package's own by default.
 
     Returns:
@@ -136,14 +121,8 @@ def save(
     Raises:
         ValueError: weights that half precision cannot hold, or of more than 12 MB.
     """
-    import safetensors.torch
     import torch
 
-    from mmgen.data.files import write_atomically
-    from mmgen.training.checkpoint import write_json
-    from mmgen.training.task import class_path
-
-    place = Path(folder) if folder else FOLDER
     tensors = {}
     for key, value in sampler.state_dict().items():
         stored = value.detach().cpu()
@@ -154,26 +133,184 @@ def save(
                     f"{key} of {name} has values that half precision cannot hold "
                     f"(above 65,504, or not finite)."
                 )
-        tensors[key] = stored.contiguous().clone()
-    content = safetensors.torch.save(tensors)
-    if len(content) > MOST_BYTES:
+        tensors[key] = stored
+    place = Path(folder) if folder else FOLDER
+    fields = {"name": name, "licence": "MIT", **card_fields}
+    return _write(place / f"{name}.safetensors", sampler, tensors, fields, MOST_BYTES)
+
+
+def save_run(folder: str | Path, sampler: Any, card_fields: dict[str, Any]) -> Path:
+    """Write a run's sampler, exactly, for ``load(folder)``: both files or neither.
+
+    Args:
+        folder: the run's.
+        sampler: a ``Storable`` module.
+        card_fields: how it was made.
+
+    Returns:
+        The file of the weights.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    tensors = {
+        key: value.detach().cpu().float() if value.is_floating_point() else value.cpu()
+        for key, value in sampler.state_dict().items()
+    }
+    fields = {"name": Path(folder).name, **card_fields}
+    return _write(Path(folder) / f"{OF_RUN}.safetensors", sampler, tensors, fields)
+
+
+def _write(
+    path: Path,
+    sampler: Any,
+    tensors: dict[str, Tensor],
+    fields: dict[str, Any],
+    most_bytes: int | None = None,
+) -> Path:
+    """Write weights and their card, which names the weights' hash, together."""
+    import safetensors.torch
+
+    from mmgen.data.files import json_bytes, write_together
+    from mmgen.registry import class_path
+
+    # Tied tensors are stored twice: the format refuses shared memory.
+    alone = {key: value.contiguous().clone() for key, value in tensors.items()}
+    content = safetensors.torch.save(alone)
+    if most_bytes is not None and len(content) > most_bytes:
         raise ValueError(
-            f"the weights of {name} would take {len(content) / 1e6:.1f} MB; at most "
-            f"{MOST_BYTES / 1e6:.0f} MB belong in the repository. Make the networks "
-            f"smaller."
+            f"the weights of {fields['name']} would take {len(content) / 1e6:.1f} MB; "
+            f"at most {most_bytes / 1e6:.0f} MB belong in the repository. Make the "
+            f"networks smaller."
         )
     about = {
-        "name": name,
+        "name": fields["name"],
         "sampler": class_path(type(sampler)),
         "init_args": sampler.init_args(),
-        "licence": "MIT",
-        **card_fields,
+        **fields,
         "parameters": sum(p.numel() for p in sampler.parameters()),
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    place.mkdir(parents=True, exist_ok=True)
-    path = place / f"{name}.safetensors"
-    write_atomically(path, content)
-    write_json(path.with_suffix(".json"), about)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_together({path: content, path.with_suffix(".json"): json_bytes(about)})
     return path
+
+
+def _load_published(name: str, place: Path) -> Any:
+    about = card(name, place)
+    path = place / f"{name}.safetensors"
+    content = path.read_bytes()
+    if not _belongs(content, about):
+        raise WeightsError(
+            f"{path} is damaged or is not the file that its card describes: "
+            f"{_hashes(content, about)}. Fetch it again."
+        )
+    return _build(path, about, content, f"make them again: make weights NAME={name}")
+
+
+def _load_run(folder: Path) -> Any:
+    path, on_card = folder / f"{OF_RUN}.safetensors", folder / f"{OF_RUN}.json"
+    if not (path.exists() and on_card.exists()):
+        raise _no_sampler(folder)
+    for pause in PAUSES:  # a run that trains may write both between the two readings
+        time.sleep(pause)
+        about, content = _read_card(on_card), path.read_bytes()
+        if _belongs(content, about):
+            break
+    else:
+        raise WeightsError(
+            f"{path} is not the file that {on_card.name} beside it describes: "
+            f"{_hashes(content, about)}. The run was killed while it wrote the two, or "
+            f"one was changed. Go on with the run, which writes them again: "
+            f"mmgen.training.Run.resume({str(folder)!r})."
+        )
+    return _build(path, about, content, "train again")
+
+
+def _no_sampler(folder: Path) -> WeightsError:
+    """The error for a folder without a sampler, and what to do about it."""
+    if (folder / "config.json").exists():
+        advice = (
+            f"The run has no checkpoint yet, or an older version wrote it. Go on with "
+            f"it (mmgen.training.Run.resume({str(folder)!r}) writes the sampler), or "
+            f"draw with mmgen.training.Run.load({str(folder)!r}).sampler()."
+        )
+    else:
+        advice = (
+            "It is no run's folder: name that of mmgen train … --out FOLDER, or "
+            "weights of the package."
+        )
+    return WeightsError(
+        f"{folder} holds no sampler: {OF_RUN}.json or {OF_RUN}.safetensors is "
+        f"missing. {advice}"
+    )
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise ValueError("it is no JSON object")
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} cannot be read as a card: {error}.") from error
+    for field in ("sampler", "init_args", "sha256"):
+        if field not in data:
+            raise WeightsError(f"{path} is no card: it has no {field!r}.")
+    return data
+
+
+def _belongs(content: bytes, about: dict[str, Any]) -> bool:
+    return hashlib.sha256(content).hexdigest() == about["sha256"]
+
+
+def _hashes(content: bytes, about: dict[str, Any]) -> str:
+    digest = hashlib.sha256(content).hexdigest()
+    return (
+        f"its SHA-256 begins with {digest[:12]}, the card's with "
+        f"{str(about['sha256'])[:12]}"
+    )
+
+
+def _build(path: Path, about: dict[str, Any], content: bytes, again: str) -> Any:
+    """The sampler that a card describes, with weights whose hash is the card's."""
+    import safetensors
+    import safetensors.torch
+
+    from mmgen.registry import find_class
+
+    try:
+        tensors = safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise WeightsError(f"{path} is no safetensors file: {error}.") from error
+    try:
+        sampler = find_class(about["sampler"]).from_args(about["init_args"])
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        commit = about.get("commit")
+        which = f" (commit {commit})" if commit else ""
+        raise WeightsError(
+            f"{path.with_suffix('.json')} does not fit this version of mmgen: "
+            f"{_summary(error)} Load these weights with the version that wrote "
+            f"them{which}, or {again}."
+        ) from error
+    try:
+        state = {
+            key: value.float() if value.is_floating_point() else value
+            for key, value in tensors.items()
+        }
+        sampler.load_state_dict(state)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(
+            f"{path} is of another config than this version's {about['sampler']}: "
+            f"{_summary(error)}"
+        ) from error
+    sampler.eval().requires_grad_(False)
+    sampler.card = about
+    return sampler
+
+
+def _summary(error: Exception) -> str:
+    """An error's first two lines as a sentence."""
+    lines = [line.strip() for line in str(error).splitlines()[:2]]
+    text = " ".join(lines) or type(error).__name__
+    return text if text.endswith((".", "?", ":")) else f"{text}."

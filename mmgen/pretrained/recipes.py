@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmgen.data.files import write_json
 from mmgen.pretrained import FOLDER, available, card, save
-from mmgen.training.checkpoint import write_json
 from mmgen.training.logs import read_history
 
 RESULTS = FOLDER.parent.parent / "results"

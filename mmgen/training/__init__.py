@@ -13,11 +13,12 @@ Three things still differ:
 - **Dropout** draws from each process's own generator.
 """
 
+from mmgen.interfaces import Task
 from mmgen.training.config import TrainingConfig, scale
+from mmgen.training.devices import reproducible
 from mmgen.training.errors import CheckpointError, NonFiniteError, TrainingError
-from mmgen.training.loop import Run, fit, reproducible
+from mmgen.training.run import Run, build, fit
 from mmgen.training.step import Step
-from mmgen.training.task import Task
 
 __all__ = [
     "CheckpointError",
@@ -27,6 +28,7 @@ __all__ = [
     "Task",
     "TrainingConfig",
     "TrainingError",
+    "build",
     "fit",
     "reproducible",
     "scale",

@@ -29,7 +29,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from mmgen.data.files import write_atomically, write_synced
+from mmgen.data.files import write_synced
 from mmgen.training.errors import CheckpointError
 
 _NAME = re.compile(r"step-(\d{8,})")
@@ -45,12 +45,6 @@ class Checkpoint:
     average: dict[str, Tensor]
     optimizers: dict[str, Any]  # phase -> state of its optimiser
     about: dict[str, Any]  # task, its config, seconds trained: JSON
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON atomically."""
-    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(path, text.encode())
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
@@ -205,8 +199,7 @@ def begin_with(networks: dict[str, nn.Module], tensors: dict[str, Tensor]) -> li
     """Copy those tensors, named as by ``flatten``, that networks have in their shape.
 
     Where one network is to begin with the weights of one other, it does not matter what
-    the two are called: parts that they share fit. A network with a method ``widen``
-    begins with a narrower one of its kind by that.
+    the two are called: parts that they share fit.
 
     Returns:
         Names of the networks' tensors that stay as they were.
@@ -231,21 +224,6 @@ def begin_with(networks: dict[str, nn.Module], tensors: dict[str, Tensor]) -> li
     with torch.no_grad():
         for name in fitting:
             wanted[name].copy_(tensors[name])
-    for here, network in networks.items():
-        own = {name for name in wanted if name.startswith(f"{here}.")}
-        widen: Any = getattr(network, "widen", None)
-        if widen is None or own <= fitting:
-            continue
-        narrow = {
-            name.removeprefix(f"{here}."): tensor
-            for name, tensor in tensors.items()
-            if name.startswith(f"{here}.")
-        }
-        try:
-            widen(narrow)
-        except ValueError:
-            continue  # it differs in more: what fits is taken
-        fitting |= own
     return sorted(set(wanted) - fitting)
 
 

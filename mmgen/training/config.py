@@ -1,14 +1,11 @@
-"""What a run is told: `TrainingConfig`, and dataclasses to JSON and back."""
+"""What a run is told: `TrainingConfig`, and the scale to train at."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import types
-import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Literal
 
 SCALES = ("smoke", "laptop", "full")
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -19,8 +16,6 @@ PROGRESS = ("auto", "bar", "line", "none")
 # both need; Fabric shards on GPUs alone, so that no test on a processor could hold it;
 # and none of the book's networks is too large for one device.
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -141,46 +136,3 @@ def scale(given: str | None = None) -> str:
             f"{source} must be one of {', '.join(SCALES)}; got {choice!r}."
         )
     return choice
-
-
-def to_json(config: Any) -> dict[str, Any]:
-    """A dataclass as a dictionary of JSON values."""
-    return dataclasses.asdict(config)
-
-
-def from_json(cls: type[T], data: dict[str, Any]) -> T:
-    """The dataclass that ``to_json`` took apart: lists become tuples where it says so.
-
-    Raises:
-        ValueError: fields that the class does not have.
-    """
-    hints = typing.get_type_hints(cls)
-    known = {field.name for field in dataclasses.fields(cast(Any, cls))}
-    foreign = sorted(set(data) - known)
-    if foreign:
-        raise ValueError(
-            f"{cls.__name__} has no field {', '.join(foreign)}; it has "
-            f"{', '.join(sorted(known))}. Was this written by another version?"
-        )
-    return cls(**{name: _restore(hints[name], value) for name, value in data.items()})
-
-
-def _restore(hint: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return from_json(cast(type, hint), value)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        # A union with a tuple or a dataclass in it: the first that fits the JSON.
-        for option in arguments:
-            if isinstance(value, dict) and dataclasses.is_dataclass(option):
-                return from_json(cast(type, option), value)
-            if isinstance(value, list) and typing.get_origin(option) is tuple:
-                return _restore(option, value)
-        return value
-    if origin is tuple and isinstance(value, list):
-        if len(arguments) == 2 and arguments[1] is Ellipsis:
-            return tuple(_restore(arguments[0], item) for item in value)
-        return tuple(_restore(a, v) for a, v in zip(arguments, value, strict=True))
-    if hint is tuple and isinstance(value, list):
-        return tuple(value)
-    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import csv
 import importlib.util
@@ -115,7 +116,7 @@ class Logs:
                 with self.path.open("a", encoding="utf-8", newline="") as file:
                     file.write(text)
             except OSError as error:
-                raise _unwritable(self.path, error) from error
+                raise unwritable(self.path, error) from error
         if self._writer:
             for name, value in row.items():
                 if name != "step":
@@ -133,7 +134,7 @@ class Logs:
         try:
             write_atomically(self.path, text.encode())
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise unwritable(self.path, error) from error
 
 
 def read_history(path: Path, last_step: int) -> list[Row]:
@@ -245,7 +246,7 @@ def save_grid(path: Path, images: Tensor, columns: int = 8) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, buffer.getvalue())
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
 def non_finite(what: str, last: Path | None) -> NonFiniteError:
@@ -267,11 +268,11 @@ def _csv(rows: list[Row], columns: list[str]) -> str:
     return buffer.getvalue()
 
 
-def _unwritable(path: Path, error: OSError) -> TrainingError:
+def unwritable(path: Path, error: OSError) -> TrainingError:
+    """The error for a file that cannot be written."""
     return TrainingError(f"{path} cannot be written: {error.strerror or error}.")
 
 
 def _in_notebook() -> bool:
-    shell = sys.modules.get("IPython")
-    found = shell.get_ipython() if shell else None
-    return found is not None and hasattr(found, "kernel")
+    shell = getattr(builtins, "get_ipython", None)  # IPython puts it there
+    return shell is not None and "IPKernelApp" in shell().config

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import lightning_fabric  # noqa: F401 - before the forks, not in each of them
 import torch
-from test_loop import CONFIG, new_task
-from toy_task import ToyConfig, ToyDataset
+from toy_task import CONFIG, ToyConfig, ToyDataset, new_task
 
+from mmgen import pretrained
+from mmgen.pretrained import WeightsError
 from mmgen.training import Run, fit
 from mmgen.training import checkpoint as checkpoints
 
@@ -68,6 +69,10 @@ def main(out: Path) -> None:
         assert saved.step > step
         step = saved.step
         assert Run.load(out, ToyDataset()).manifest["seed"] == CONFIG.seed
+        try:
+            assert 0 < pretrained.load(out).card["steps"] <= step
+        except WeightsError as error:  # killed between the two files
+            assert "Run.resume" in str(error), error
     print(f"last step {step}; {torn} of 10 kills met a half-written checkpoint")
 
 

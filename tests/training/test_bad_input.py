@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_loop import CONFIG, new_task
-from toy_task import ToyConfig, ToyDataset, ToyTask
+from toy_task import CONFIG, ToyConfig, ToyDataset, ToyTask, new_task
 
+from mmgen.configs import from_json, to_json
 from mmgen.training import (
     CheckpointError,
     NonFiniteError,
@@ -27,7 +27,6 @@ from mmgen.training import (
     scale,
 )
 from mmgen.training import checkpoint as checkpoints
-from mmgen.training.config import from_json, to_json
 
 HERE = Path(__file__).parent
 
@@ -211,7 +210,7 @@ class TestFolders:
 import resource, sys
 sys.path.insert(0, {str(HERE)!r})
 from dataclasses import replace
-from test_loop import CONFIG, ToyDataset, ToyTask, new_task
+from toy_task import CONFIG, ToyDataset, ToyTask, new_task
 from mmgen.training import CheckpointError, fit
 
 class Filling(ToyTask):

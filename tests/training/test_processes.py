@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from toy_task import assert_same
 
+from mmgen import pretrained
 from mmgen.training import checkpoint as checkpoints
 
 HERE = Path(__file__).parent
@@ -19,8 +21,7 @@ TRAIN = """
 import sys
 sys.path.insert(0, {here!r})
 from dataclasses import replace
-from test_loop import CONFIG, new_task
-from toy_task import ToyConfig, ToyDataset
+from toy_task import CONFIG, ToyConfig, ToyDataset, new_task
 from gathering_task import GatheringTask
 from mmgen.training import fit
 
@@ -72,6 +73,9 @@ def test_two_processes_train_the_weights_of_one(tmp_path, name, task, accumulate
         a, b = (getattr(end, part) for end in ends)
         for key in a:
             torch.testing.assert_close(a[key], b[key], rtol=1e-5, atol=1e-5)
+    for run, end in zip(runs, ends, strict=True):  # written by the first process alone
+        drawing = {"generator": pretrained.load(run).generator}
+        assert_same(checkpoints.flatten(drawing), end.average)
     rows = [(run / "metrics.csv").read_text().splitlines() for run in runs]
     assert len(rows[0]) == len(rows[1])
     moved = checkpoints.load(checkpoints.listed(runs[0] / "checkpoints")[0])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,10 @@ from torch.nn import functional as F
 from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.vocabulary import Vocabulary
+from mmgen.interfaces import NOTHING, DataInfo
+from mmgen.sampling import CaptionSampler, seeded_noise
+from mmgen.training import Run, Task, TrainingConfig
+from mmgen.training import checkpoint as checkpoints
 
 WORDS = ("dark", "grey", "light", "bright")
 
@@ -55,6 +59,9 @@ class ToyDataset(CaptionedDataset):
 
 @dataclass(frozen=True)
 class ToyConfig:
+    TRAINING: ClassVar[frozenset[str]] = frozenset(
+        {"rate", "dropout", "keep", "break_at"}
+    )
     width: int = 16
     """hidden units"""
     rate: float = 1e-2
@@ -97,40 +104,53 @@ class Discriminator(nn.Module):
         return self.out(features)[:, 0] + projected
 
 
-class ToySampler(nn.Module):
-    def __init__(self, vocabulary: Vocabulary, generator: nn.Module) -> None:
-        super().__init__()
-        self.vocabulary, self.generator = vocabulary, generator
+class ToySampler(CaptionSampler):
+    """The generator and its words."""
+
+    config_class = ToyConfig
+    stored = (*CaptionSampler.stored, "image_size")
+
+    def __init__(
+        self,
+        config: ToyConfig,
+        vocabulary: Vocabulary,
+        max_tokens: int,
+        image_size: int,
+    ) -> None:
+        super().__init__(config, vocabulary, max_tokens)
+        self.image_size = image_size
+        self.generator = Generator(len(vocabulary), config.width, image_size)
 
     @torch.no_grad()
-    def sample(self, captions: list[str], seed: int = 0) -> Tensor:
-        tokens, _ = self.vocabulary.encode(captions, 2)
-        noise = torch.randn(
-            len(captions), 4, generator=torch.Generator().manual_seed(seed)
-        )
-        device = next(self.parameters()).device
-        return self.generator(noise.to(device), tokens.to(device))
+    def sample(
+        self, captions: Sequence[str], seed: int = 0, noise: Tensor | None = None
+    ) -> Tensor:
+        tokens, _ = self.read_captions(captions)
+        noise = seeded_noise(len(captions), 4, seed, noise)
+        return self.generator(noise.to(self.device), tokens)
 
 
-class ToyTask:
+class ToyTask(Task):
     phases = ("discriminator", "generator")
     averaged = ("generator",)
 
-    def __init__(self, config: ToyConfig, vocabulary: Vocabulary, size: int) -> None:
-        self.config, self.vocabulary = config, vocabulary
-        words = len(vocabulary)
+    def __init__(self, config: ToyConfig, data: DataInfo) -> None:
+        self.config = config
+        self.given = data.vocabulary, data.max_tokens, data.image_size
+        words, size = len(data.vocabulary), data.image_size
         self.networks: dict[str, nn.Module] = {
             "generator": Generator(words, config.width, size),
             "discriminator": Discriminator(words, config.width, size, config.dropout),
         }
 
     @classmethod
-    def build(cls, config: ToyConfig, dataset: CaptionedDataset) -> ToyTask:
-        return cls(config, dataset.vocabulary, dataset.image_size)
-
-    @staticmethod
-    def defaults(scale: str, dataset_name: str) -> tuple[ToyConfig, dict, dict]:
-        return ToyConfig(), {"steps": 20, "batch_size": 16}, {"image_size": 4}
+    def build(
+        cls,
+        config: ToyConfig,
+        data: DataInfo,
+        frozen: Mapping[str, nn.Module] = NOTHING,
+    ) -> ToyTask:
+        return cls(config, data)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {
@@ -162,5 +182,42 @@ class ToyTask:
             loss = loss * float("nan")
         return {"loss": loss}
 
-    def sampler(self, networks: dict[str, nn.Module]) -> ToySampler:
-        return ToySampler(self.vocabulary, networks["generator"])
+    def sampler(self, networks: Mapping[str, nn.Module]) -> ToySampler:
+        sampler = ToySampler(self.config, *self.given)
+        sampler.generator.load_state_dict(networks["generator"].state_dict())
+        return sampler.to(next(networks["generator"].parameters()).device)
+
+
+CONFIG = TrainingConfig(
+    steps=12,
+    batch_size=16,
+    log_every=4,
+    checkpoint_every=5,
+    seed=3,
+    ema_decay=0.9,
+    accelerator="cpu",
+    tensorboard=False,
+    progress="none",
+)
+
+
+def new_task(config: ToyConfig | None = None, cls: type = ToyTask) -> ToyTask:
+    torch.manual_seed(0)
+    return cls.build(config or ToyConfig(), ToyDataset())
+
+
+def weights(run: Run) -> dict[str, Tensor]:
+    averages = {f"average {k}": v for k, v in run.averages.items()}
+    return checkpoints.flatten({**run.task.networks, **averages})
+
+
+def assert_same(a: dict[str, Tensor], b: dict[str, Tensor], tolerance: float = 0.0):
+    assert a.keys() == b.keys()
+    for name in a:
+        torch.testing.assert_close(
+            a[name],
+            b[name],
+            rtol=tolerance,
+            atol=tolerance,
+            msg=lambda m, n=name: n + m,
+        )

@@ -1,0 +1,160 @@
+"""A run's folder: what describes the run there, found, read and compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from mmgen.configs import to_json
+from mmgen.data.dataset import CaptionedDataset
+from mmgen.interfaces import Task
+from mmgen.registry import class_path
+from mmgen.training import checkpoint as checkpoints
+from mmgen.training.checkpoint import Checkpoint
+from mmgen.training.config import TrainingConfig
+from mmgen.training.errors import CheckpointError
+
+
+def describe(
+    task: Task, dataset: CaptionedDataset, config: TrainingConfig
+) -> dict[str, Any]:
+    """What makes a run again: config.json, and part of every checkpoint."""
+    return {
+        "task": class_path(type(task)),
+        "config": class_path(type(task.config)),
+        "task_config": to_json(task.config),
+        "dataset": describe_dataset(dataset),
+        "training": to_json(config),
+    }
+
+
+def describe_dataset(dataset: CaptionedDataset) -> dict[str, Any]:
+    """What makes a data set again, and a digest of its vocabulary."""
+    tokens = json.dumps(dataset.vocabulary.to_json(), ensure_ascii=False)
+    return {
+        "name": dataset.name,
+        "split": dataset.split,
+        "image_size": dataset.image_size,
+        "language": dataset.language,
+        "options": dataset.options,
+        "vocabulary": hashlib.sha256(tokens.encode()).hexdigest()[:16],
+    }
+
+
+def load_described(about: dict[str, Any]) -> CaptionedDataset:
+    """The data set that ``describe_dataset`` described."""
+    from mmgen.data import load_dataset
+
+    options = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in about["options"].items()
+    }
+    return load_dataset(
+        about["name"],
+        split=about["split"],
+        image_size=about["image_size"],
+        language=about["language"],
+        **options,
+    )
+
+
+def run_folder(path: Path) -> Path:
+    """The run's folder, of itself or of one checkpoint in it.
+
+    Raises:
+        CheckpointError: no run there.
+    """
+    folder = path.parent.parent if (path / "checkpoint.json").exists() else path
+    if not (folder / "config.json").exists():
+        raise CheckpointError(f"{folder} holds no run: there is no config.json in it.")
+    return folder
+
+
+def last_checkpoint(path: Path) -> Path:
+    """The newest checkpoint of a run's folder, or the one that ``path`` names.
+
+    Raises:
+        CheckpointError: no run there, or none that has a checkpoint.
+    """
+    folder = run_folder(path)
+    newest = checkpoints.newest(folder / "checkpoints") if folder == path else path
+    if newest is None:
+        raise CheckpointError(
+            f"{folder} holds no checkpoint yet. Remove the folder and start again."
+        )
+    return newest
+
+
+def load_start(path: Path, dataset: CaptionedDataset) -> Checkpoint:
+    """What a new run begins with: another run's weights, for the same words.
+
+    Raises:
+        CheckpointError: no run there, or one of another vocabulary.
+    """
+    saved = checkpoints.load(last_checkpoint(path))
+    here = describe_dataset(dataset)["vocabulary"]
+    there = saved.about.get("dataset", {}).get("vocabulary")
+    if there != here:
+        raise CheckpointError(
+            f"start_from={str(path)!r} knows other words than this data set: its "
+            f"vocabulary is {there}, this one {here}. A word's vector would stand for "
+            f"another word."
+        )
+    return saved
+
+
+def check_same(
+    about: dict[str, Any], saved: Checkpoint, dataset: CaptionedDataset, path: Path
+) -> None:
+    """Refuse a checkpoint of another config or another data set.
+
+    Args:
+        about: the run's config.json.
+        saved: a checkpoint of the run.
+        dataset: what the run is to go on with.
+        path: of the checkpoint.
+
+    Raises:
+        CheckpointError: they differ; the message says in what.
+    """
+    for key in ("task", "task_config", "dataset"):
+        there, here = saved.about.get(key), about[key]
+        if there != here:
+            raise CheckpointError(
+                f"{path} is of another config than the run: {_difference(there, here)}."
+            )
+    described = json.loads(json.dumps(describe_dataset(dataset)))  # tuples as in JSON
+    if described != about["dataset"]:
+        raise CheckpointError(
+            f"the data set is not the one that {path} was trained on: "
+            f"{_difference(about['dataset'], described)}."
+        )
+
+
+def _difference(there: Any, here: Any) -> str:
+    if not isinstance(there, dict) or not isinstance(here, dict):
+        return f"{there!r} there, {here!r} here"
+    changed = [k for k in {**there, **here} if there.get(k) != here.get(k)]
+    return "; ".join(
+        f"{key} is {there.get(key)!r} there and {here.get(key)!r} here"
+        for key in changed[:3]
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a run's folder; empty where there is no such file.
+
+    Raises:
+        CheckpointError: a file that holds something else.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        return {}
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path} is not a JSON object.")
+    return data

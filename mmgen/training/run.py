@@ -1,0 +1,230 @@
+"""Runs: `fit` begins one, `Run.resume` goes on with it, `Run.load` reads it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmgen import pretrained
+from mmgen.configs import from_json
+from mmgen.data.dataset import CaptionedDataset
+from mmgen.interfaces import DataInfo, Task
+from mmgen.registry import find_class
+from mmgen.training import checkpoint as checkpoints
+from mmgen.training.average import Average
+from mmgen.training.checkpoint import Checkpoint
+from mmgen.training.config import TrainingConfig
+from mmgen.training.devices import main_process
+from mmgen.training.errors import CheckpointError
+from mmgen.training.folder import (
+    check_same,
+    last_checkpoint,
+    load_described,
+    read_json,
+    run_folder,
+)
+from mmgen.training.logs import Row, read_history
+from mmgen.training.loop import Loop
+
+# What may change when a run is resumed: how long it runs, where, and what is written
+# down on the way, but nothing that decides what is learned. The one exception mends a
+# run: a clip holds back the burst of gradients that threw it off.
+CHANGEABLE = frozenset(
+    [
+        *("steps", "max_minutes", "accelerator", "devices", "strategy", "workers"),
+        *("compile", "deterministic", "checkpoint_every", "log_every", "sample_every"),
+        *("tensorboard", "progress", "gradient_clip"),
+    ]
+)
+
+
+@dataclass
+class Run:
+    """A finished, stopped or loaded training run."""
+
+    folder: Path | None  # None: nothing was written
+    task: Task  # networks as the last step left them
+    history: list[Row]  # the rows of metrics.csv
+    manifest: dict[str, Any]  # versions, device, seed, wall time: manifest.json
+    averages: dict[str, nn.Module] = field(repr=False)  # those of task.averaged
+
+    def sampler(self) -> Any:
+        """The task's sampler over copies of the averaged networks, in eval mode."""
+        networks = copy.deepcopy({**self.task.networks, **self.averages})
+        return self.task.sampler(networks).eval().requires_grad_(False)
+
+    @classmethod
+    def load(cls, path: str | Path, dataset: CaptionedDataset | None = None) -> Run:
+        """The last checkpoint of a run's folder, not trained any further.
+
+        Args:
+            path: the folder, or one checkpoint in it.
+            dataset: needed only for a data set that ``load_dataset`` does not know.
+
+        Raises:
+            CheckpointError: no run there, or one that is damaged or of another config.
+        """
+        opened = _open(path, dataset, {})
+        networks = dict(opened.task.networks)
+        averaged = {name: networks[name] for name in opened.task.averaged}
+        average = Average(averaged, opened.config.ema_decay)
+        checkpoints.restore(networks, opened.saved.weights)
+        checkpoints.restore(average.networks, opened.saved.average)
+        history = read_history(opened.folder / "metrics.csv", opened.saved.step)
+        manifest = read_json(opened.folder / "manifest.json")
+        return cls(opened.folder, opened.task, history, manifest, average.networks)
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | Path,
+        dataset: CaptionedDataset | None = None,
+        **changes: Any,
+    ) -> Run:
+        """Go on with a run exactly where its last checkpoint stands.
+
+        Args:
+            path: the run's folder, or one checkpoint in it.
+            dataset: needed only for a data set that ``load_dataset`` does not know.
+            changes: fields of TrainingConfig that decide how long and where to train
+                (``steps``, ``max_minutes``, ``devices`` …), not what is learned.
+
+        Raises:
+            CheckpointError: no run there, or one that is damaged or of another config.
+            ValueError: a change that would make it another run.
+        """
+        opened = _open(path, dataset, changes)
+        return _train(Loop(opened.task, opened.dataset, opened.config, opened.saved))
+
+
+def fit(task: Task, dataset: CaptionedDataset, config: TrainingConfig) -> Run:
+    """Train a task on a data set.
+
+    Args:
+        task: new networks, from ``build``.
+        dataset: its pictures and captions.
+        config: how long, on what, and where to write the run.
+
+    Returns:
+        The run; its ``manifest["stopped"]`` is "finished" or "max_minutes".
+
+    Raises:
+        ValueError: a config that data set or machine cannot serve, or a folder that
+            already holds a run.
+        NonFiniteError: a loss or a weight became NaN or infinite.
+        CheckpointError: a checkpoint could not be written.
+        KeyboardInterrupt: Ctrl-C (or SIGTERM); the step was finished and saved before.
+    """
+    folder = Path(config.out) if config.out else None
+    if folder is not None and (folder / "config.json").exists() and main_process():
+        raise ValueError(
+            f"out={str(folder)!r} already holds a run. Resume it, or name another "
+            f"folder."
+        )
+    return _train(Loop(task, dataset, config))
+
+
+def build(task_class: type[Task], config: Any, data: DataInfo) -> Task:
+    """A task with new networks, on top of the trained models that it requires.
+
+    Args:
+        task_class: of a method.
+        config: the method's, which names those models.
+        data: what the task is built for.
+
+    Raises:
+        ValueError: a model that does not exist, or what the method cannot be built
+            for; the message names the field of the config.
+        WeightsError: a model that cannot be read.
+    """
+    frozen = {
+        part: _load_required(task_class, config, part, name)
+        for part, name in task_class.requires(config).items()
+    }
+    return task_class.build(config, data, frozen)
+
+
+def _load_required(task_class: type[Task], config: Any, part: str, name: str) -> Any:
+    """A trained model that a config names, frozen and in eval mode."""
+    try:
+        return pretrained.load(name)
+    except ValueError as error:
+        # The field that gave the name; requires() says only what it is needed for.
+        fields = [
+            f"config.{field.name}"
+            for field in dataclasses.fields(config)
+            if getattr(config, field.name) == name
+        ]
+        where = " or ".join(fields) or f"{task_class.__name__}.requires(config)"
+        raise ValueError(
+            f"{where} must name the trained model that {task_class.__name__} needs as "
+            f"its {part}: weights of the package or the folder of a run; {error} "
+            f"Train one first (mmgen train METHOD --out runs/{part}) and name its "
+            f"folder."
+        ) from error
+
+
+def _train(loop: Loop) -> Run:
+    loop.run()
+    return Run(
+        loop.folder, loop.task, loop.history, loop.manifest, loop.average.networks
+    )
+
+
+@dataclass
+class _Opened:
+    """Everything that a run's folder describes, made again."""
+
+    folder: Path
+    config: TrainingConfig
+    task: Task  # new networks: the weights are in ``saved``
+    dataset: CaptionedDataset
+    saved: Checkpoint
+
+
+def _open(
+    path: str | Path, dataset: CaptionedDataset | None, changes: dict[str, Any]
+) -> _Opened:
+    folder, newest = run_folder(Path(path)), last_checkpoint(Path(path))
+    about = read_json(folder / "config.json")
+    saved = checkpoints.load(newest)
+    try:
+        config = from_json(TrainingConfig, about["training"])
+        task_class = find_class(about["task"])
+        task_config = from_json(find_class(about["config"]), about["task_config"])
+        dataset = dataset or load_described(about["dataset"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder / 'config.json'} does not describe a run: {error}"
+        ) from error
+    check_same(about, saved, dataset, newest)
+    config = _changed(config, changes)
+    if folder != Path(config.out or ""):
+        config = replace(config, out=str(folder))  # the folder was moved
+    torch.manual_seed(config.seed)
+    task = build(task_class, task_config, dataset)
+    return _Opened(folder, config, task, dataset, saved)
+
+
+def _changed(config: TrainingConfig, changes: dict[str, Any]) -> TrainingConfig:
+    fixed = sorted(set(changes) - CHANGEABLE)
+    if fixed:
+        raise ValueError(
+            f"{', '.join(fixed)} cannot change when a run is resumed, only "
+            f"{', '.join(sorted(CHANGEABLE))}."
+        )
+    steps = changes.get("steps", config.steps)
+    if steps != config.steps and config.schedule == "cosine":
+        raise ValueError(
+            f"steps must stay {config.steps}: with schedule='cosine' the learning rate "
+            f"of every step depends on it; got {steps}."
+        )
+    if "max_minutes" not in changes:
+        changes = {**changes, "max_minutes": None}  # it belonged to the last call
+    return replace(config, **changes)
