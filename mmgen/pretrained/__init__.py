@@ -13,13 +13,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mmgen.errors import MmgenError
+
 FOLDER = Path(__file__).resolve().parent
 MOST_BYTES = 12 * 10**6  # of one file of weights
 
 __all__ = ["WeightsError", "available", "card", "load", "save"]
 
 
-class WeightsError(RuntimeError):
+class WeightsError(MmgenError, RuntimeError):
     """Weights or their card are damaged, or do not belong together."""
 
 
