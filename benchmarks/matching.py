@@ -21,6 +21,7 @@ from mmgen.metrics import r_precision
 from mmgen.models.damsm import DAMSMTask
 from mmgen.training import TrainingConfig, fit, reproducible
 
+SLOW = "it trains for many minutes"  # so make bench leaves it out
 DIRECTIONS = ("image_to_text", "text_to_image")
 
 

@@ -182,7 +182,7 @@ NAMING = Measure(
 )
 
 
-# ------------------------------------------------------------------ decided by a matcher
+# ----------------------------------------------------------------- decided by a matcher
 
 
 def _r_precision(asked: Asked, direction: str = "image_to_text") -> dict[str, Any]:

@@ -86,8 +86,8 @@ def _read(
 
 def _look(words: list[str]) -> int:
     text = (
-        "Describe a data set. mmgen data pack NAME writes one as tar shards, mmgen data "
-        "features NAME what a frozen network sees in it."
+        "Describe a data set. mmgen data pack NAME writes one as tar shards, "
+        "mmgen data features NAME what a frozen network sees in it."
     )
     given, dataset = _read("mmgen data", text, Look, words)
     if given.preview and not 1 <= given.count <= len(dataset):

@@ -22,7 +22,8 @@ class Options:
 def info(words: list[str]) -> int:
     """Say what this machine, the methods and the weights are."""
     text = "This machine, the methods and the weights."
-    given: Options = Parser("mmgen info", text, {"given": Options}).read(words)["given"]
+    parser = Parser("mmgen info", text, {"given": Options})
+    given: Options = parser.read(words)["given"]
 
     import torch
 

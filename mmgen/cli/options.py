@@ -139,14 +139,12 @@ class Parser:
 
     def _names(self) -> list[str]:
         """All options as they are written."""
-        fields = [
-            f
-            for group in self.groups.values()
-            for f in dataclasses.fields(group)
-            if f.name not in self.fixed
-        ]
+        fields = (
+            f for group in self.groups.values() for f in dataclasses.fields(group)
+        )
+        names = (f.metadata.get("option", f.name) for f in fields)
         return [
-            "--" + f.metadata.get("option", f.name).replace("_", "-") for f in fields
+            "--" + name.replace("_", "-") for name in names if name not in self.fixed
         ]
 
 

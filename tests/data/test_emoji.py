@@ -92,9 +92,7 @@ def test_3944_emoji_have_a_picture_and_two_names():
 )  # fmt: skip
 def test_names_and_labels(character, english, chinese, group, person, tone, role):
     item = next(i for i in load_art().items if i.character == character)
-    assert item == Emoji(
-        character, english, chinese, group, person, tone, role
-    )
+    assert item == Emoji(character, english, chinese, group, person, tone, role)
 
 
 def test_83_roles_exist_as_woman_and_man_in_five_skin_tones():
