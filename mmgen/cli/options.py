@@ -50,7 +50,8 @@ class Parser:
             SystemExit: help was asked for and has been printed; code 0.
         """
         if asks_for_help(words):
-            self._tyro(["--help"], everything="--help-all" in words)
+            rare = frozenset() if "--help-all" in words else self.rare
+            self._tyro(["--help"], rare, shows=True)
         values, rest = self.read_known(words)
         if rest:
             what = "option" if rest[0].startswith("-") else "word"
@@ -63,7 +64,7 @@ class Parser:
         said = io.StringIO()
         try:
             with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-                found, rest = self._tyro(words)
+                found, rest = self._tyro(words, frozenset(), shows=False)
         except SystemExit as stop:
             raise UsageError(_complaint(said.getvalue())) from stop
         return vars(found), rest
@@ -72,12 +73,10 @@ class Parser:
         """The same parser with the options of a data set."""
         return dataclasses.replace(self, groups={**self.groups, "data": options})
 
-    def _tyro(self, words: Sequence[str], everything: bool = False) -> Any:
-        """Let tyro read the words, or print the help where they ask for it."""
+    def _tyro(self, words: Sequence[str], rare: frozenset[str], shows: bool) -> Any:
+        """Let tyro read the words, or show the help without what is rare."""
         import tyro
 
-        shows = list(words) == ["--help"]
-        rare = frozenset() if everything or not shows else self.rare
         config: list[Any] = [
             tyro.conf.OmitArgPrefixes,
             tyro.conf.PositionalMetavarFromFieldName,
@@ -139,13 +138,13 @@ class Parser:
 
     def _names(self) -> list[str]:
         """All options as they are written."""
-        fields = (
-            f for group in self.groups.values() for f in dataclasses.fields(group)
-        )
-        names = (f.metadata.get("option", f.name) for f in fields)
-        return [
-            "--" + name.replace("_", "-") for name in names if name not in self.fixed
+        options = [
+            field.metadata.get("option", field.name).replace("_", "-")
+            for group in self.groups.values()
+            for field in dataclasses.fields(group)
+            if field.name not in self.fixed
         ]
+        return [f"--{option}" for option in options]
 
 
 def asks_for_help(words: Sequence[str]) -> bool:
