@@ -52,7 +52,7 @@ class Features:
     split: str = "train"
     """of the data set"""
     encoder: Literal["inception", "efficientnet-lite0"] = "inception"
-    """the network: inception or efficientnet-lite0"""
+    """the network"""
     encoder_weights: str = "torchvision"
     """of Inception: torchvision, which downloads them, or a path"""
     augmentations: int = 1
@@ -74,13 +74,13 @@ def _read(
     prog: str, text: str, options: type, words: list[str], **defaults: Any
 ) -> tuple[Any, CaptionedDataset]:
     """The options of a command, and the data set that they name."""
-    text += f" NAME: {', '.join(DATASETS)}; other options as in train."
-    parser = Parser(prog, text, {"given": options})
+    text += f" NAME is one of {', '.join(DATASETS)}; other options as in train."
+    parser = Parser(prog, text, {"command": options})
     if not asks_for_help(words):
-        name = parser.read_known(words)[0]["given"].name
+        name = parser.read_known(words)[0]["command"].name
         parser = parser.and_data(data_options(name, defaults, ("split",)))
     chosen = parser.read(words)
-    given = chosen["given"]
+    given = chosen["command"]
     return given, load_dataset(given.name, split=given.split, **chosen["data"])
 
 

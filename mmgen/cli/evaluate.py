@@ -39,7 +39,7 @@ class Options:
 PARSER = Parser(
     "mmgen evaluate",
     "Measure weights or a run on captions of a split; data options as in train.",
-    {"given": Options},
+    {"command": Options},
 )
 
 
@@ -47,7 +47,7 @@ def evaluate(words: list[str]) -> int:
     """Measure a model, print a table, and write JSON where it is asked for."""
     if asks_for_help(words):
         PARSER.read(words)
-    given: Options = PARSER.read_known(words)[0]["given"]
+    given: Options = PARSER.read_known(words)[0]["command"]
     out = writable(given.out, ".json") if given.out else None
     device = device_of(given.device)
     sampler, before = sampler_of(given.model, device), trained_on(given.model)

@@ -24,8 +24,8 @@ class Options:
 def export(words: list[str]) -> int:
     """Write weights as ONNX."""
     text = "Write weights as ONNX, with the same results."
-    parser = Parser("mmgen export", text, {"given": Options})
-    given: Options = parser.read(words)["given"]
+    parser = Parser("mmgen export", text, {"command": Options})
+    given: Options = parser.read(words)["command"]
     out = writable(given.out or f"{Path(given.model).name}.onnx", ".onnx")
     sampler = sampler_of(given.model, "cpu")
 

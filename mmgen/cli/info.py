@@ -22,8 +22,8 @@ class Options:
 def info(words: list[str]) -> int:
     """Say what this machine, the methods and the weights are."""
     text = "This machine, the methods and the weights."
-    parser = Parser("mmgen info", text, {"given": Options})
-    given: Options = parser.read(words)["given"]
+    parser = Parser("mmgen info", text, {"command": Options})
+    given: Options = parser.read(words)["command"]
 
     import torch
 

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import io
+import itertools
+import textwrap
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
@@ -30,7 +33,7 @@ class Parser:
         text: what the command does.
         groups: name -> a dataclass, or an object of one whose values are the defaults.
         rare: options that ``--help`` leaves to ``--help-all``.
-        fixed: fields that are no options here, and keep their values.
+        fixed: fields of the objects that are no options, and keep their values.
     """
 
     prog: str
@@ -83,10 +86,12 @@ class Parser:
         ]
         if shows:
             config.append(tyro.conf.FlagCreatePairsOff)  # takes less room
+        text = self.text + (f" --help-all lists {len(rare)} more." if rare else "")
         return tyro.cli(
             dataclasses.make_dataclass("Options", self._fields()),
             prog=self.prog,
-            description=self.text + (f" --help-all: {len(rare)} more." if rare else ""),
+            # tyro joins lines, but for those that begin with a space
+            description=textwrap.fill(text, 80, subsequent_indent=" "),
             args=list(words),
             add_help=shows,
             return_unknown_args=not shows,
@@ -110,16 +115,21 @@ class Parser:
 
         registry = ConstructorRegistry()
         objects = {type(group) for group in self.groups.values()} - {type}
+        _, positional = typing.get_args(tyro.conf.Positional[int])
         asked: list[Any] = []
 
-        def mark(field: Any) -> Any:
-            if field.name in hidden:
-                return dataclasses.replace(field, type=tyro.conf.Suppress[field.type])
-            if not shows:
-                return field
-            # One line an option: a default says of which type it is.
-            brief = tyro.conf.arg(metavar="", help_behavior_hint=_brackets)
-            return dataclasses.replace(field, type=Annotated[field.type, brief])
+        def mark(field: Any, changeable: bool) -> Any:
+            kind = field.type
+            if field.name in hidden and not changeable:
+                kind = tyro.conf.Suppress[kind]
+            elif shows:
+                # One line an option: its default says of which type it is.
+                bare = kind is bool or positional in typing.get_args(kind)
+                name = None if bare else "…"
+                hint = functools.partial(_default, choices=_choices(kind))
+                brief = tyro.conf.arg(metavar=name, help_behavior_hint=hint)
+                kind = Annotated[kind, brief]
+            return dataclasses.replace(field, type=kind)
 
         @registry.struct_rule
         def rule(info: Any) -> Any:
@@ -128,11 +138,12 @@ class Parser:
             asked.append(info)  # so that tyro's own rule answers
             spec = ConstructorRegistry.get_struct_spec(info)
             asked.clear()
-            fields = tuple(map(mark, spec.fields))
-            spec = dataclasses.replace(spec, fields=fields)
-            if info.type in objects:
-                spec = dataclasses.replace(spec, instantiate=dict)
-            return spec
+            own = info.type not in objects  # the command's, of which all are options
+            return dataclasses.replace(
+                spec,
+                fields=tuple(mark(field, own) for field in spec.fields),
+                instantiate=info.type if own else dict,
+            )
 
         return registry
 
@@ -142,7 +153,7 @@ class Parser:
             field.metadata.get("option", field.name).replace("_", "-")
             for group in self.groups.values()
             for field in dataclasses.fields(group)
-            if field.name not in self.fixed
+            if isinstance(group, type) or field.name not in self.fixed
         ]
         return [f"--{option}" for option in options]
 
@@ -152,19 +163,24 @@ def asks_for_help(words: Sequence[str]) -> bool:
     return any(word in ("-h", "--help", "--help-all") for word in words)
 
 
-def _brackets(default: str) -> str:
-    return f"[{default}]"
+def _default(default: str, choices: Sequence[str]) -> str:
+    """A default in brackets, first of the choices where there are some."""
+    others = [choice for choice in choices if choice != default]
+    return f"[{' | '.join([default, *others])}]" if default else ""
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    """What a ``Literal`` allows, with or without None."""
+    if typing.get_origin(kind) is typing.Literal:
+        return tuple(map(str, typing.get_args(kind)))
+    return sum((_choices(part) for part in typing.get_args(kind)), ())
 
 
 def _complaint(box: str) -> str:
-    """One line of what tyro draws a box around."""
-    body = []
-    for line in box.splitlines()[1:]:  # below the title
-        text = line.strip("│╰╯|+ ")
-        if not text.strip("─- "):  # a rule: what follows is the option's help
-            break
-        body.append(text)
-    return " ".join(body) or "the options cannot be read."
+    """One line of what tyro draws a box around: what stands between title and help."""
+    lines = [line.strip("│|+╭╮╰╯ ").strip("─- ") for line in box.strip().splitlines()]
+    said = itertools.dropwhile(lambda line: not line, lines[1:])
+    return " ".join(itertools.takewhile(bool, said)) or "the options cannot be read."
 
 
 def data_options(

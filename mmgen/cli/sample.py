@@ -30,8 +30,8 @@ class Options:
 
 def sample(words: list[str]) -> int:
     """Draw captions, one picture each."""
-    parser = Parser("mmgen sample", "Draw captions with weights.", {"given": Options})
-    given: Options = parser.read(words)["given"]
+    parser = Parser("mmgen sample", "Draw captions with weights.", {"command": Options})
+    given: Options = parser.read(words)["command"]
     if not given.captions:
         raise UsageError("name at least one CAPTION to draw.")
     if given.copies < 1:

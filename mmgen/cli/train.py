@@ -46,9 +46,9 @@ def train(words: list[str]) -> int:
         f"METHOD is one of {', '.join(METHODS)}; mmgen train METHOD --help lists the "
         f"options of a method."
     )
-    parser = Parser("mmgen train [METHOD]", text, {"which": Which})
+    parser = Parser("mmgen train [METHOD]", text, {"command": Which})
     found, rest = parser.read_known(words)
-    which: Which = found["which"]
+    which: Which = found["command"]
     if which.resume:
         return _resume(which.resume, method, rest)
     if which.preset:

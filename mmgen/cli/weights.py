@@ -21,6 +21,7 @@ from mmgen.data.files import write_json
 from mmgen.presets import DECISIVE, Preset, chain, published
 from mmgen.pretrained import FOLDER, available, card, load, save
 from mmgen.registry import METHODS, unknown
+from mmgen.training import TrainingConfig
 from mmgen.training.logs import read_history
 
 RESULTS = FOLDER.parent.parent / "results"
@@ -35,11 +36,11 @@ class Options:
     out: str | None = None
     """folder of the run, beside those that it begins with; none: runs/NAME"""
     only: Literal["train", "publish", "measure"] | None = None
-    """train, publish or measure alone; none: all three"""
-    weights: str = str(FOLDER)
-    """folder of the weights and their card"""
-    results: str = str(RESULTS)
-    """folder of the results"""
+    """one of the three steps alone; none: all"""
+    weights: str | None = None
+    """folder of the weights and their card; none: the package's"""
+    results: str | None = None
+    """folder of the results; none: the one beside the package"""
 
 
 def weights(words: list[str]) -> int:
@@ -51,30 +52,30 @@ def weights(words: list[str]) -> int:
     parser = Parser(
         "mmgen weights",
         "Train published weights as they were trained, publish and measure them.",
-        {"given": Options},
+        {"command": Options, "training": TrainingConfig()},
+        fixed=frozenset([*DECISIVE, "out", "start_from"]),
     )
     if asks_for_help(words):
         parser.read(words)
-    name = parser.read_known(words)[0]["given"].name
+    name = parser.read_known(words)[0]["command"].name
     if name not in published():
         raise UsageError(unknown("weights", name, published()))
     *_, preset = links = chain(name)
-    groups = {"given": Options, "training": preset.training}
-    fixed = frozenset([*DECISIVE, "out", "start_from"])
-    chosen = dataclasses.replace(parser, groups=groups, fixed=fixed).read(words)
-    given: Options = chosen["given"]
+    groups = {"command": Options, "training": preset.training}
+    chosen = dataclasses.replace(parser, groups=groups).read(words)
+    given: Options = chosen["command"]
     told = {
         key: value
         for key, value in chosen["training"].items()
         if value != getattr(preset.training, key)
     }
-    out, place = Path(given.out or f"runs/{name}"), Path(given.weights)
+    out, place = Path(given.out or f"runs/{name}"), Path(given.weights or FOLDER)
     if given.only in (None, "train"):
         _train(links, out, told)
     if given.only in (None, "publish"):
         _publish(preset, out, place)
     if given.only in (None, "measure"):
-        _measure(preset, out, place, Path(given.results))
+        _measure(preset, out, place, Path(given.results or RESULTS))
     return 0
 
 
