@@ -178,8 +178,9 @@ def _choices(kind: Any) -> tuple[str, ...]:
 
 def _complaint(box: str) -> str:
     """One line of what tyro draws a box around: what stands between title and help."""
-    lines = [line.strip("│|+╭╮╰╯ ").strip("─- ") for line in box.strip().splitlines()]
-    said = itertools.dropwhile(lambda line: not line, lines[1:])
+    lines = [line.strip("│|+╭╮╰╯ ") for line in box.strip().splitlines()[1:]]
+    texts = [line if line.strip("─- ") else "" for line in lines]  # "" is a rule
+    said = itertools.dropwhile(lambda text: not text, texts)
     return " ".join(itertools.takewhile(bool, said)) or "the options cannot be read."
 
 
