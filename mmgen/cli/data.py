@@ -81,7 +81,7 @@ def _read(
         parser = parser.and_data(data_options(name, defaults, ("split",)))
     chosen = parser.read(words)
     given = chosen["command"]
-    return given, load_dataset(given.name, split=given.split, **chosen["data"])
+    return given, load_dataset(given.name, split=given.split, **vars(chosen["data"]))
 
 
 def _look(words: list[str]) -> int:

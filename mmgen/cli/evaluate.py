@@ -60,7 +60,7 @@ def evaluate(words: list[str]) -> int:
     from mmgen.data import load_dataset
     from mmgen.evaluation import measure
 
-    dataset = load_dataset(name, split=given.split, **chosen["data"])
+    dataset = load_dataset(name, split=given.split, **vars(chosen["data"]))
     count = min(given.count, len(dataset))
     if count < 1:
         raise UsageError(f"--count must be at least 1; got {given.count}.")

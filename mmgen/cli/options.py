@@ -72,7 +72,7 @@ class Parser:
             raise UsageError(_complaint(said.getvalue())) from stop
         return vars(found), rest
 
-    def and_data(self, options: Any) -> Parser:
+    def and_data(self, options: type) -> Parser:
         """The same parser with the options of a data set."""
         return dataclasses.replace(self, groups={**self.groups, "data": options})
 
@@ -138,7 +138,7 @@ class Parser:
             asked.append(info)  # so that tyro's own rule answers
             spec = ConstructorRegistry.get_struct_spec(info)
             asked.clear()
-            own = info.type not in objects  # the command's, of which all are options
+            own = info.type not in objects
             return dataclasses.replace(
                 spec,
                 fields=tuple(mark(field, own) for field in spec.fields),
@@ -186,8 +186,8 @@ def _complaint(box: str) -> str:
 
 def data_options(
     name: str, defaults: Mapping[str, Any], without: Collection[str]
-) -> Any:
-    """The arguments of a data set's class, as an object for ``Parser``.
+) -> type:
+    """The arguments of a data set's class, as a dataclass for ``Parser``.
 
     Those that every data set has keep their names; others begin with ``data_``.
 
@@ -224,7 +224,6 @@ def data_options(
     # tyro reads the "Args:" of the docstring; the rest would fill the screen.
     head, _, arguments = (inspect.getdoc(cls) or "").partition("Args:\n")
     doc = f"{head.splitlines()[0]}\n\nArgs:\n{arguments}"
-    made = dataclasses.make_dataclass(
+    return dataclasses.make_dataclass(
         "DataOptions", fields, namespace={"__doc__": doc}, frozen=True
     )
-    return made()

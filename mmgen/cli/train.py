@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
 # What --help lists of TrainingConfig, and how many fields of a method's config, so that
 # it fits a screen; --help-all lists the others too.
-COMMON = frozenset(
-    ["steps", "batch_size", "seed", "precision", "devices", "max_minutes", "out"]
-)
-MOST = 14
+COMMON = frozenset(["steps", "batch_size", "seed", "precision", "max_minutes", "out"])
+MOST = 8
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def _method(method: str, which: Which, words: list[str]) -> int:
         rare=frozenset(rare | set(fields[MOST:])),
     )
     chosen = parser.read(words)
-    data = preset.data | chosen["data"] | {n: chosen["method"][n] for n in shared}
+    data = preset.data | vars(chosen["data"]) | {n: chosen["method"][n] for n in shared}
     changed = dataclasses.replace(
         preset,
         data=data,

@@ -84,8 +84,8 @@ class TestDataOptions:
         options = data_options("shapes", {"objects": [1, 2]}, ("split", "image_size"))
         parser = Parser("x", "", {"data": options})
         chosen = parser.read(["--data-objects", "3", "--language", "zh"])["data"]
-        assert chosen["objects"] == (3,) and chosen["language"] == "zh"
-        assert "split" not in chosen and "image_size" not in chosen
+        assert list(chosen.objects) == [3] and chosen.language == "zh"
+        assert not {"split", "image_size"} & set(vars(chosen))
         with pytest.raises(SystemExit):
             parser.read(["--help"])
         text = capsys.readouterr().out
