@@ -45,9 +45,9 @@ test: book lint
 notebooks: .venv/installed
 	$(BIN)/python book/tools/execute.py
 
-# without those that train for many minutes, and the one that asks a run's judges
+# without those that train for many minutes or need a run: they say so by SLOW = "why"
 bench: .venv/installed
-	@set -e; for file in $$(grep -l __main__ benchmarks/*.py | grep -v -e objectives -e ablations -e matching -e judges); do \
+	@set -e; for file in $$(grep -L "^SLOW = " $$(grep -l __main__ benchmarks/*.py)); do \
 	  echo; echo "== $$file"; $(BIN)/python -m benchmarks.$$(basename $$file .py); done
 
 # for teachers: what students and graders get, with a seed that stays with the teacher
@@ -59,7 +59,7 @@ slides: .venv/installed
 
 weights: .venv/installed
 	@test -n "$(NAME)" || { echo "which weights? e.g. make weights NAME=cgan-shapes64"; exit 1; }
-	$(BIN)/python -m mmgen.pretrained.recipes $(NAME)
+	$(BIN)/mmgen weights $(NAME)
 
 clean:
 	rm -rf _build build

@@ -28,6 +28,7 @@ from mmgen.models.attngan import AttnGANConfig, AttnGANTask
 from mmgen.training import TrainingConfig, fit
 from mmgen.training.manifest import commit, environment
 
+SLOW = "it trains for many minutes"  # so make bench leaves it out
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 # name: (changes of the configuration, changes of the training)

@@ -43,6 +43,7 @@ from mmgen.models.cgan import TAUGHT, completed, value_rows
 from mmgen.training import Run
 from mmgen.training.manifest import environment
 
+SLOW = "it needs the folder of a run"  # so make bench leaves it out
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 KINDS = ("another colour", "colours exchanged", "shapes exchanged", "relation turned")
 

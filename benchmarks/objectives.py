@@ -31,6 +31,7 @@ from mmgen.training import TrainingConfig, fit
 from mmgen.training.config import PRECISIONS
 from mmgen.training.manifest import environment
 
+SLOW = "it trains for many minutes"  # so make bench leaves it out
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 COPIES = 2  # pictures of each order
 

@@ -1,6 +1,6 @@
-"""The methods of the book: one line each, from the name on the command line to a task.
+"""The methods and the measures of the book, one line each, from their names.
 
-A value is ``"module:class"``; the module is imported only when the method is used. The
+A value is ``"module:class"``; the module is imported only when it is used. The
 presets of a method stand in the module of its name in ``mmgen.presets``.
 """
 
@@ -20,6 +20,17 @@ METHODS: dict[str, str] = {
     "reader": "mmgen.models.reader:ReaderTask",
     "attngan": "mmgen.models.attngan:AttnGANTask",
     "attngan-modern": "mmgen.models.attngan:ModernTask",
+}
+
+# What ``mmgen evaluate`` computes where it applies: key of the report -> a Measure.
+MEASURES: dict[str, str] = {
+    "semantic_accuracy": "mmgen.evaluation:SEMANTIC_ACCURACY",
+    "coherence": "mmgen.evaluation:COHERENCE",
+    "recombination": "mmgen.evaluation:RECOMBINATION",
+    "naming": "mmgen.evaluation:NAMING",
+    "r_precision": "mmgen.evaluation:R_PRECISION",
+    "r_precision_image_to_text": "mmgen.evaluation:R_PRECISION_IMAGE_TO_TEXT",
+    "r_precision_text_to_image": "mmgen.evaluation:R_PRECISION_TEXT_TO_IMAGE",
 }
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from mmgen.errors import MmgenError
 
-class WorkerError(RuntimeError):
+
+class WorkerError(MmgenError, RuntimeError):
     """A process that loads data has died."""
 
 

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 if TYPE_CHECKING:
     from torch import Tensor
 
+from mmgen.errors import MmgenError
+
 FOLDER = Path(__file__).resolve().parent
 MOST_BYTES = 12 * 10**6  # of one file of the book's weights
 OF_RUN = "sampler"  # name of the two files in a run's folder
@@ -28,7 +30,7 @@ PAUSES = (0.0, 0.05, 0.2, 1.0)  # seconds before each reading of a run's two fil
 __all__ = ["Storable", "WeightsError", "available", "card", "load", "save", "save_run"]
 
 
-class WeightsError(RuntimeError):
+class WeightsError(MmgenError, RuntimeError):
     """Weights or their card are damaged, or do not belong together."""
 
 

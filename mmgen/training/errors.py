@@ -1,7 +1,9 @@
 """What can go wrong with a run, each with a message that says what to do."""
 
+from mmgen.errors import MmgenError
 
-class TrainingError(RuntimeError):
+
+class TrainingError(MmgenError, RuntimeError):
     """A run cannot go on."""
 
 

@@ -59,6 +59,7 @@ from mmgen.data.photographs.dataset import (
 )
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.data.workers import handed_over
+from mmgen.errors import MmgenError
 
 FORMAT = 1  # of the manifest; raise it when its meaning changes
 LANES = 16  # most shards that a run has open at once, over all processes
@@ -67,7 +68,7 @@ _ORDER = 8  # stream of random numbers; photographs have the ones below
 _NAME = re.compile(r"[\w-]+-\d{6,}\.tar")
 
 
-class ShardError(RuntimeError):
+class ShardError(MmgenError, RuntimeError):
     """A shard that cannot be read to its end."""
 
 

@@ -1,0 +1,53 @@
+"""``mmgen sample NAME "caption" … --out file.png``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tyro.conf import Positional
+
+from mmgen.cli.inputs import sampler_of, writable
+from mmgen.cli.options import Parser, UsageError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Pictures of captions."""
+
+    model: Positional[str]
+    """weights (mmgen info lists them), or the folder of a run"""
+    captions: Positional[tuple[str, ...]]
+    """what to draw"""
+    out: str = "sample.png"
+    """PNG to write"""
+    seed: int = 0
+    """of the noise"""
+    copies: int = 1
+    """pictures of each caption"""
+    device: str = "cpu"
+    """cpu or cuda"""
+
+
+def sample(words: list[str]) -> int:
+    """Draw captions, one picture each."""
+    parser = Parser("mmgen sample", "Draw captions with weights.", {"command": Options})
+    given: Options = parser.read(words)["command"]
+    if not given.captions:
+        raise UsageError("name at least one CAPTION to draw.")
+    if given.copies < 1:
+        raise UsageError(f"--copies must be at least 1; got {given.copies}.")
+    out = writable(given.out, ".png")
+    if not all(caption.strip() for caption in given.captions):
+        raise UsageError("a caption must not be empty; write at least one word.")
+    sampler = sampler_of(given.model, given.device)
+
+    from mmgen.interfaces import Draws
+    from mmgen.training.logs import save_grid
+
+    if not isinstance(sampler, Draws):
+        raise UsageError(f"{given.model} matches pictures and captions; it draws none.")
+    captions = [caption for caption in given.captions for _ in range(given.copies)]
+    images = sampler.sample(captions, seed=given.seed)
+    save_grid(out, images, columns=given.copies if given.copies > 1 else 8)
+    print(f"{out}: {len(images)} of {images.shape[3]} x {images.shape[2]} pixels")
+    return 0

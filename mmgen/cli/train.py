@@ -1,0 +1,204 @@
+"""``mmgen train METHOD --data NAME …``, ``--preset NAME`` or ``--resume RUN``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmgen.cli.options import Parser, UsageError, asks_for_help, data_options
+from mmgen.registry import METHODS, find_class, unknown
+
+if TYPE_CHECKING:
+    from mmgen.presets import Preset
+    from mmgen.training import Run, TrainingConfig
+
+# What --help lists of TrainingConfig, and how many fields of a method's config, so that
+# it fits a screen; --help-all lists the others too.
+COMMON = frozenset(["steps", "batch_size", "seed", "precision", "max_minutes", "out"])
+MOST = 8
+
+
+@dataclass(frozen=True)
+class Which:
+    """Which training it is."""
+
+    data: str = "shapes"
+    """data set"""
+    scale: str | None = None
+    """smoke, laptop or full; none: MMGEN_SCALE, or else what the machine has"""
+    preset: str | None = None
+    """train exactly as these weights of the book were trained"""
+    resume: str | None = None
+    """go on with the run in this folder"""
+
+
+def train(words: list[str]) -> int:
+    """Train a method, or go on with a run."""
+    method = words.pop(0) if words and not words[0].startswith("-") else None
+    if method is not None and method not in METHODS:
+        raise UsageError(unknown("method", method, METHODS))
+    text = (
+        f"METHOD is one of {', '.join(METHODS)}; mmgen train METHOD --help lists the "
+        f"options of a method."
+    )
+    parser = Parser("mmgen train [METHOD]", text, {"command": Which})
+    found, rest = parser.read_known(words)
+    which: Which = found["command"]
+    if which.resume:
+        return _resume(which.resume, method, rest)
+    if which.preset:
+        return _preset(which.preset, rest)
+    if method is None:
+        if asks_for_help(words):
+            parser.read(words)
+        raise UsageError(f"name a method: {', '.join(METHODS)}.")
+    return _method(method, which, rest)
+
+
+def _method(method: str, which: Which, words: list[str]) -> int:
+    """Train with the defaults of a scale, but for what the words change."""
+    from mmgen.presets import find
+    from mmgen.training import scale
+
+    size = scale(which.scale)
+    preset = find(method, size, which.data)
+    out = preset.training.out or f"runs/{method}-{which.data}"
+    training = dataclasses.replace(preset.training, out=out)
+    fields = [field.name for field in dataclasses.fields(preset.config)]
+    # One option decides for both: the method's, where it has such a field.
+    shared = [name for name in ("image_size", "language") if name in fields]
+    rare = {field.name for field in dataclasses.fields(training)} - COMMON
+    parser = Parser(
+        f"mmgen train {method}",
+        f"Defaults are those of --data {which.data} --scale {size}.",
+        {
+            "data": data_options(which.data, preset.data, ("split", *shared)),
+            "method": preset.config,
+            "training": training,
+        },
+        rare=frozenset(rare | set(fields[MOST:])),
+    )
+    chosen = parser.read(words)
+    data = preset.data | vars(chosen["data"]) | {n: chosen["method"][n] for n in shared}
+    changed = dataclasses.replace(
+        preset,
+        data=data,
+        config=dataclasses.replace(preset.config, **chosen["method"]),
+    )
+    _report(fit_preset(changed, dataclasses.replace(training, **chosen["training"])))
+    return 0
+
+
+def _preset(name: str, words: list[str]) -> int:
+    """Train the last link of a chain; the words say where, and nothing else."""
+    from mmgen.presets import DECISIVE, chain
+
+    *before, preset = chain(name)
+    training = dataclasses.replace(preset.training, out=f"runs/{name}")
+    parser = Parser(
+        "mmgen train --preset",
+        f"Train {preset.method} as {name} was trained.",
+        {"training": training},
+        fixed=frozenset([*DECISIVE, "start_from"]),
+    )
+    chosen = parser.read(words)
+    training = dataclasses.replace(training, **chosen["training"])
+    if before:
+        start = beside(Path(str(training.out)), before[-1])
+        if not holds_run(start):
+            raise UsageError(
+                f"{name} begins with the weights of {before[-1].name}, and {start} "
+                f"holds no run: train it there first (mmgen train --preset "
+                f"{before[-1].name} --out {start}), or run mmgen weights {name}."
+            )
+        training = dataclasses.replace(training, start_from=str(start))
+    _report(fit_preset(preset, training))
+    return 0
+
+
+def _resume(folder: str, method: str | None, words: list[str]) -> int:
+    from mmgen.training.run import CHANGEABLE
+
+    task, before = _told(folder)
+    if method is not None and METHODS[method] != task:
+        raise UsageError(f"--resume {folder}: this run trains {task}, not {method}.")
+    fields = {field.name for field in dataclasses.fields(before)}
+    parser = Parser(
+        "mmgen train --resume",
+        "Go on with a run.",
+        {"training": before},
+        fixed=frozenset(fields - CHANGEABLE),
+    )
+    _report(go_on(folder, parser.read(words)["training"]))
+    return 0
+
+
+def fit_preset(preset: Preset, training: TrainingConfig) -> Run:
+    """Train what a preset says, with a training in place of its own."""
+    import torch
+
+    from mmgen.data import load_dataset
+    from mmgen.training import build, fit
+
+    dataset = load_dataset(**preset.data)
+    torch.manual_seed(training.seed)  # of the first weights
+    task = build(find_class(METHODS[preset.method]), preset.config, dataset)
+    return fit(task, dataset, training)
+
+
+def go_on(folder: str | Path, wanted: dict[str, Any]) -> Run:
+    """Resume a run, with what differs from what it was told before.
+
+    A limit of time holds for one call: the run's own is forgotten.
+    """
+    from mmgen.training import Run
+    from mmgen.training.run import CHANGEABLE
+
+    _, before = _told(folder)
+    changes = {
+        key: value
+        for key, value in wanted.items()
+        if key in CHANGEABLE and value != getattr(before, key)
+    }
+    return Run.resume(folder, **changes)
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a run was begun in a folder."""
+    return (folder / "config.json").exists()
+
+
+def beside(out: Path, preset: Preset) -> Path:
+    """The folder of a preset that another, in ``out``, begins with."""
+    return out.with_name(preset.name)
+
+
+def _told(folder: str | Path) -> tuple[str, TrainingConfig]:
+    """The task of a run, and what it was told, but for its limit of time."""
+    from mmgen.configs import from_json
+    from mmgen.training import TrainingConfig
+
+    try:
+        text = (Path(folder) / "config.json").read_text(encoding="utf-8")
+        about: dict[str, Any] = json.loads(text)
+        before = from_json(TrainingConfig, about["training"])
+        return about["task"], dataclasses.replace(before, max_minutes=None)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"--resume {folder}: no run can be read there ({error})."
+        ) from error
+
+
+def _report(run: Run) -> None:
+    if not run.history or not run.folder:
+        return
+    row, steps = run.history[-1], run.manifest["steps"]
+    losses = ", ".join(f"{k} {v:.4g}" for k, v in row.items() if k.endswith("loss"))
+    print(
+        f"{run.folder}: {steps} steps in {run.manifest['seconds']:.0f} s "
+        f"({run.manifest['stopped'].replace('_', ' ')}); {losses}"
+    )
+    print(f'next: mmgen sample {run.folder} "…" --out picture.png')

@@ -1,0 +1,5 @@
+"""The common base of the package's own errors; importing it costs nothing."""
+
+
+class MmgenError(Exception):
+    """What went wrong, in words that say what to do about it."""

@@ -1,0 +1,230 @@
+"""What a sampler reaches on a data set: every measure that applies to the two.
+
+``mmgen.registry.MEASURES`` has a line a measure. What a sampler can do is asked by the
+verbs of ``mmgen.interfaces``, so that a new method is measured without a word here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmgen.data.dataset import CaptionedDataset
+from mmgen.data.emoji import EmojiDataset
+from mmgen.data.shapes import ShapesDataset
+from mmgen.interfaces import Describes, Draws, Imagines, Matches
+from mmgen.pretrained import available, load
+from mmgen.registry import MEASURES, find_class
+
+BATCH = 64  # pictures drawn at a time
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A sampler, and the first samples of the data set that it is asked about."""
+
+    sampler: Any
+    dataset: CaptionedDataset
+    count: int
+    seed: int
+    device: str
+    scorer: str | None  # name of the weights that R-precision is measured with
+
+    @cached_property
+    def samples(self) -> Samples:
+        """Captions and the pictures for them: drawn, or real where it draws none."""
+        captions: list[str] = []
+        scenes: list[Any] = []
+        images, class_ids, attributes = [], [], []
+        for start in range(0, self.count, BATCH):
+            batch = self.dataset.batch(range(start, min(start + BATCH, self.count)))
+            captions += batch.captions
+            scenes += batch.scenes or []
+            class_ids.append(batch.class_ids)
+            attributes.append(batch.attributes)
+            if isinstance(self.sampler, Draws):
+                seed = self.seed + start // BATCH
+                images.append(self.sampler.sample(batch.captions, seed=seed).float())
+            else:
+                images.append(batch.images.float())
+        told = [rows for rows in attributes if rows is not None]
+        return Samples(
+            torch.cat(images),
+            captions,
+            torch.cat(class_ids),
+            torch.cat(told) if told else None,
+            scenes,
+        )
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What was asked for and what came."""
+
+    images: Tensor  # (count, 3, H, W)
+    captions: list[str]
+    class_ids: Tensor  # (count,)
+    attributes: Tensor | None  # (count, A)
+    scenes: list[Any]  # of data sets that know what is shown
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One line of the report."""
+
+    applies: Callable[[Any, CaptionedDataset], bool]  # to a sampler and a data set
+    compute: Callable[[Asked], dict[str, Any] | None]  # None: it cannot be had here
+
+
+def measure(
+    sampler: Any,
+    dataset: CaptionedDataset,
+    count: int,
+    seed: int,
+    device: str,
+    scorer: str | None = None,
+) -> dict[str, Any]:
+    """What a sampler reaches on the first ``count`` samples of a data set.
+
+    Args:
+        sampler: that draws, or a matcher, which is asked about the real pictures.
+        dataset: whose captions are drawn.
+        count: how many of them.
+        seed: of the noise; every batch of pictures takes the next one.
+        device: where the scorer computes.
+        scorer: name of the weights that R-precision is measured with; by default those
+            trained for it on this data set, if there are any.
+
+    Returns:
+        Measure -> its result as JSON values, for all of ``MEASURES`` that apply.
+    """
+    asked = Asked(sampler, dataset, count, seed, device, scorer)
+    results: dict[str, Any] = {}
+    for name, path in MEASURES.items():
+        each: Measure = find_class(path)
+        if each.applies(sampler, dataset):
+            result = each.compute(asked)
+            if result is not None:
+                results[name] = result
+    return results
+
+
+# ------------------------------------------------------------------ decided by the data
+
+
+def _draws_shapes(sampler: Any, dataset: CaptionedDataset) -> bool:
+    return isinstance(sampler, Draws) and isinstance(dataset, ShapesDataset)
+
+
+def _draws_roles(sampler: Any, dataset: CaptionedDataset) -> bool:
+    """Emoji all of whose combinations exist as pictures."""
+    return (
+        isinstance(sampler, Draws)
+        and isinstance(dataset, EmojiDataset)
+        and dataset.subset == "roles"
+    )
+
+
+def _semantic_accuracy(asked: Asked) -> dict[str, Any]:
+    from mmgen.metrics import semantic_accuracy
+
+    return semantic_accuracy(asked.samples.images, asked.samples.captions).to_json()
+
+
+def _coherence(asked: Asked) -> dict[str, Any]:
+    from mmgen.metrics.coherence import cross_modal_coherence
+
+    return cross_modal_coherence(
+        asked.sampler, asked.dataset, asked.count, asked.seed
+    ).to_json()
+
+
+def _recombination(asked: Asked) -> dict[str, Any]:
+    from mmgen.metrics.recombination import emoji_gallery, recombination_accuracy
+
+    dataset, samples = asked.dataset, asked.samples
+    assert samples.attributes is not None  # emoji have them
+    return recombination_accuracy(
+        samples.images,
+        samples.attributes,
+        *emoji_gallery(dataset.image_size),
+        dataset.attributes,
+    ).to_json()
+
+
+def _naming(asked: Asked) -> dict[str, Any]:
+    from mmgen.metrics.coherence import naming_accuracy
+
+    dataset = asked.dataset
+    return naming_accuracy(asked.sampler, dataset, dataset.language).to_json()
+
+
+SEMANTIC_ACCURACY = Measure(_draws_shapes, _semantic_accuracy)
+COHERENCE = Measure(
+    lambda sampler, data: (
+        _draws_shapes(sampler, data) and isinstance(sampler, Imagines)
+    ),
+    _coherence,
+)
+RECOMBINATION = Measure(_draws_roles, _recombination)
+NAMING = Measure(
+    lambda sampler, data: (
+        _draws_roles(sampler, data)
+        and isinstance(sampler, Describes)
+        and data.language in sampler.languages
+    ),
+    _naming,
+)
+
+
+# ----------------------------------------------------------------- decided by a matcher
+
+
+def _r_precision(asked: Asked, direction: str = "image_to_text") -> dict[str, Any]:
+    """Of drawn pictures by another scorer, or of real ones by the matcher itself."""
+    from mmgen.metrics.retrieval import r_precision
+
+    samples, drawn = asked.samples, isinstance(asked.sampler, Draws)
+    name = _scorer(asked) if drawn else None
+    found = r_precision(
+        samples.images,
+        samples.captions,
+        load(name, asked.device) if name else asked.sampler,
+        seed=asked.seed,
+        class_ids=samples.class_ids,
+        trained_with=asked.sampler if drawn else None,
+        scenes=samples.scenes if isinstance(asked.dataset, ShapesDataset) else None,
+        direction=direction,
+    )
+    return {**found.to_json(), "scorer": name or "itself"}
+
+
+def _drawn_r_precision(asked: Asked) -> dict[str, Any] | None:
+    return _r_precision(asked) if _scorer(asked) else None
+
+
+def _scorer(asked: Asked) -> str | None:
+    """Weights that were asked for, or those trained apart on this data set."""
+    default = f"damsm-{asked.dataset.name}{asked.dataset.image_size}-scorer"
+    return asked.scorer or (default if default in available() else None)
+
+
+def _matches_only(sampler: Any, dataset: CaptionedDataset) -> bool:
+    return isinstance(sampler, Matches) and not isinstance(sampler, Draws)
+
+
+# Pictures are asked only whether they show their captions, a matcher both ways.
+R_PRECISION = Measure(
+    lambda sampler, data: isinstance(sampler, Draws), _drawn_r_precision
+)
+R_PRECISION_IMAGE_TO_TEXT = Measure(
+    _matches_only, lambda asked: _r_precision(asked, "image_to_text")
+)
+R_PRECISION_TEXT_TO_IMAGE = Measure(
+    _matches_only, lambda asked: _r_precision(asked, "text_to_image")
+)

@@ -1,0 +1,36 @@
+"""``mmgen evaluate``: a table and JSON."""
+
+from __future__ import annotations
+
+import json
+
+from mmgen.cli import main
+from tests.cli.calls import fails
+
+
+class TestEvaluate:
+    def test_a_table_and_json(self, weights, tmp_path, capsys):
+        out = tmp_path / "report.json"
+        words = ["--split", "validation", "--count", "70", "--out", str(out)]
+        words += ["--data-objects", "2", "--data-kinds", "two"]
+        assert main(["evaluate", str(weights), *words]) == 0
+        report = json.loads(out.read_text())
+        overall = report["metrics"]["semantic_accuracy"]["overall"]
+        assert overall["n"] == report["count"] == 70
+        assert overall["low"] <= overall["value"] <= overall["high"]
+        assert report["data"]["options"]["objects"] == [2]
+        assert report["data"]["split"] == "validation"
+        assert "semantic accuracy: overall" in capsys.readouterr().out
+
+    def test_a_run(self, run, capsys):
+        assert main(["evaluate", str(run), "--count", "8"]) == 0
+        assert "8 captions" in capsys.readouterr().out
+
+    def test_bad_input(self, capsys, run, tmp_path):
+        assert "unknown model" in fails(capsys, "evaluate", "nothing")
+        assert "--count" in fails(capsys, "evaluate", run, "--count", "0")
+        assert "end in .json" in fails(capsys, "evaluate", run, "--out", "a.txt")
+        line = fails(capsys, "evaluate", run, "--data", "shape")
+        assert "Did you mean shapes" in line
+        line = fails(capsys, "evaluate", run, "--data-object", "1")
+        assert "Did you mean --data-objects" in line

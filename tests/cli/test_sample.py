@@ -1,0 +1,109 @@
+"""``mmgen sample``: pictures of captions, and refusals."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from mmgen.cli import main
+from tests.cli.calls import fails
+
+
+class TestSample:
+    def test_a_run_draws(self, run, tmp_path, capsys):
+        out = tmp_path / "a.png"
+        assert main(["sample", str(run), "a red star", "--out", str(out)]) == 0
+        assert Image.open(out).size == (32, 32)
+        assert str(out) in capsys.readouterr().out
+
+    def test_weights_draw_several_captions_in_copies(self, weights, tmp_path):
+        out = tmp_path / "a.png"
+        words = ["a red star", "a blue circle", "--copies", "3", "--out", str(out)]
+        assert main(["sample", str(weights), *words]) == 0
+        assert Image.open(out).size == (3 * 34 - 2, 2 * 34 - 2)
+
+    def test_the_seed_decides(self, weights, tmp_path):
+        contents = []
+        for i, seed in enumerate((1, 1, 2)):
+            out = tmp_path / f"{i}.png"
+            words = ["a red star", "--seed", str(seed), "--out", str(out)]
+            assert main(["sample", str(weights), *words]) == 0
+            contents.append(out.read_bytes())
+        assert contents[0] == contents[1] != contents[2]
+
+    def test_an_unknown_word_is_reported(self, weights, tmp_path, capsys):
+        out = tmp_path / "a.png"
+        assert main(["sample", str(weights), "a red zorp", "--out", str(out)]) == 0
+        error = capsys.readouterr().err
+        assert error.startswith("mmgen: warning: ") and "zorp" in error
+        assert error.count("\n") == 1
+
+    @pytest.mark.parametrize("name", [None, "attngan-shapes64", "cvae-shapes64"])
+    def test_it_loads_nothing_slow(self, name, weights, tmp_path):
+        out = str(tmp_path / "a.png")
+        words = ["sample", name or str(weights), "a red star", "--out", out]
+        code = f"""
+import sys
+from mmgen.cli import main
+assert main({words!r}) == 0
+slow = {{"torchvision", "lightning_fabric", "torchmetrics", "torch._dynamo",
+        "matplotlib", "scipy"}}
+assert not slow & set(sys.modules), slow & set(sys.modules)
+"""
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class TestBadInput:
+    def test_model(self, capsys, weights):
+        line = fails(capsys, "sample", weights.with_stem("tiney"), "a star")
+        assert "Did you mean tiny" in line
+        damsm = "damsm-shapes64"
+        assert "it draws none" in fails(capsys, "sample", damsm, "a star")
+
+    def test_option(self, capsys):
+        assert "--colour" in fails(capsys, "sample", "x", "a star", "--colour", "red")
+
+    def test_runs(self, capsys, run, tmp_path):
+        assert "no sampler" in fails(capsys, "sample", tmp_path, "a star")
+        copy = tmp_path / "copy"
+        shutil.copytree(run, copy)
+        damaged = copy / "sampler.safetensors"
+        damaged.write_bytes(b"\x80\x04K\x01.")
+        assert str(damaged) in fails(capsys, "sample", copy, "a star")
+
+    def test_caption(self, capsys, weights, tmp_path):
+        out = tmp_path / "a.png"
+        assert "empty" in fails(capsys, "sample", weights, "", "--out", out)
+        assert "empty" in fails(capsys, "sample", weights, "?!", "--out", out)
+        line = fails(capsys, "sample", weights, "zorp qwx", "--out", out)
+        assert "zorp qwx" in line and "known word" in line
+        assert "CAPTION" in fails(capsys, "sample", weights, "--out", out)
+        assert not out.exists()
+
+    def test_out(self, capsys, weights, tmp_path):
+        sample = ("sample", weights, "a red star", "--out")
+        assert "no folder" in fails(capsys, *sample, tmp_path / "no" / "a.png")
+        assert "end in .png" in fails(capsys, *sample, tmp_path / "a.gif")
+        folder = tmp_path / "a.png"
+        folder.mkdir()
+        assert "is a folder" in fails(capsys, *sample, folder)
+
+    def test_weights(self, capsys, weights, tmp_path):
+        for path in weights.parent.iterdir():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        (tmp_path / "tiny.safetensors").write_bytes(b"no weights")
+        assert "SHA-256" in fails(
+            capsys, "sample", tmp_path / "tiny.safetensors", "a star"
+        )
+
+    def test_device(self, capsys, weights):
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("this machine has CUDA")
+        line = fails(capsys, "sample", weights, "a star", "--device", "cuda")
+        assert "no CUDA device" in line
