@@ -31,7 +31,6 @@ from torch.nn import functional
 from torchvision.utils import make_grid, save_image
 
 from benchmarks.timing import write
-from mmgen.data.shapes import evidence as limits
 from mmgen.data.shapes import (
     COLOURS,
     Scene,
@@ -45,6 +44,7 @@ from mmgen.data.shapes import (
     render,
     sample_scenes,
 )
+from mmgen.data.shapes import evidence as limits
 from mmgen.data.shapes.drawing import coverage
 from mmgen.metrics.interval import Proportion
 

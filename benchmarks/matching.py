@@ -24,6 +24,7 @@ from mmgen.presets import find
 from mmgen.training import fit, reproducible
 
 PRESET = find("damsm", "laptop", "shapes")
+SLOW = "it trains for many minutes"  # so make bench leaves it out
 DIRECTIONS = ("image_to_text", "text_to_image")
 
 

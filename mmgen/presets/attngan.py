@@ -31,7 +31,6 @@ def at_scale(scale: str, data_name: str) -> Preset:
             steps=30_000,
             precision="bf16-mixed",
             channels_last=True,
-            max_minutes=14.0,
             checkpoint_every=2000,
             sample_every=2000,
         )

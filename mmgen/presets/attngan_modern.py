@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from mmgen.data.shapes import TAUGHT
 from mmgen.models.attngan import ModernConfig
 from mmgen.presets import Preset
 from mmgen.presets.datasets import LABELLED, both_languages
+from mmgen.presets.measured import EMOJI, SHAPES
 from mmgen.training import TrainingConfig
 
 
@@ -39,7 +41,6 @@ def at_scale(scale: str, data_name: str) -> Preset:
             steps=30_000,
             precision="bf16-mixed",
             channels_last=True,
-            max_minutes=14.0,
             checkpoint_every=2000,
             sample_every=2000,
             # without it, one burst at step 2,200 undid what an hour had taught
@@ -66,4 +67,60 @@ def at_scale(scale: str, data_name: str) -> Preset:
     return Preset(name, "attngan-modern", data, config, training)
 
 
-PUBLISHED: tuple[Preset, ...] = ()
+_SMALL = ModernConfig(
+    sizes=(32, 64),
+    generator_channels=8,
+    residual_blocks=1,
+    noise_dim=32,
+    condition_dim=64,
+    feature_dim=128,  # that of the text encoder
+    discriminator_channels=12,
+    learning_rate=1e-3,
+    discriminator_learning_rate=8e-4,
+)
+_SHAPES = {
+    "name": "shapes",
+    "split": "train",
+    "image_size": 64,
+    "language": "both",
+    "attributes": TAUGHT,
+}
+_TRAINING = TrainingConfig(
+    batch_size=32, ema_decay=0.998, gradient_clip=5.0, channels_last=True
+)
+_FROM_READER = replace(_SMALL, damsm="damsm-shapes64", reader="reader-shapes64")
+
+PUBLISHED = (
+    # one object first: shapes, colours and grounds are learned in a third of the steps
+    Preset(
+        "attngan-shapes64-first",
+        "attngan-modern",
+        {**_SHAPES, "objects": (1,)},
+        _FROM_READER,
+        replace(_TRAINING, steps=2500),
+        stage=True,
+    ),
+    Preset(
+        "attngan-shapes64",
+        "attngan-modern",
+        {**_SHAPES, "objects": (1, 2)},
+        replace(_FROM_READER, learning_rate=7e-4, discriminator_learning_rate=6e-4),
+        replace(_TRAINING, steps=4500, schedule="cosine", warmup_steps=100),
+        start="attngan-shapes64-first",
+        measured=SHAPES,
+    ),
+    Preset(
+        "attngan-emoji64",
+        "attngan-modern",
+        {
+            "name": "emoji",
+            "split": "train",
+            "image_size": 64,
+            "language": "both",
+            "split_by": "combination",
+        },
+        replace(_SMALL, damsm="damsm-emoji64", augment=True),
+        replace(_TRAINING, steps=1600),
+        measured=EMOJI,
+    ),
+)

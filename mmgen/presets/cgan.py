@@ -9,6 +9,7 @@ from mmgen.data.shapes import TAUGHT
 from mmgen.models.cgan import CGANConfig
 from mmgen.presets import Preset
 from mmgen.presets.datasets import LABELLED, both_languages
+from mmgen.presets.measured import SHAPES
 from mmgen.training import TrainingConfig
 
 
@@ -85,7 +86,36 @@ _SMALL = CGANConfig(
     discriminator_rate=8e-4,
 )
 
+_SHAPES = {
+    "name": "shapes",
+    "split": "train",
+    "image_size": 64,
+    "language": "both",
+    "attributes": TAUGHT,
+}
+_TRAINING = TrainingConfig(
+    batch_size=48, ema_decay=0.998, gradient_clip=5.0, channels_last=True
+)
+
 PUBLISHED = (
+    # one object first: shapes, colours and grounds are learned in a third of the steps
+    Preset(
+        "cgan-shapes64-first",
+        "cgan",
+        {**_SHAPES, "objects": (1,)},
+        replace(_SMALL, labels=True),
+        replace(_TRAINING, steps=1500),
+        stage=True,
+    ),
+    Preset(
+        "cgan-shapes64",
+        "cgan",
+        {**_SHAPES, "objects": (1, 2)},
+        replace(_SMALL, labels=True),
+        replace(_TRAINING, steps=3500, schedule="cosine", warmup_steps=100),
+        start="cgan-shapes64-first",
+        measured=SHAPES,
+    ),
     Preset(
         "cgan-emoji64",
         "cgan",
@@ -98,13 +128,7 @@ PUBLISHED = (
             "split_by": "combination",
         },
         replace(_SMALL, condition="attributes", augment=True),
-        TrainingConfig(
-            steps=900,
-            batch_size=48,
-            precision="bf16-mixed",
-            channels_last=True,
-            gradient_clip=5.0,
-        ),
+        replace(_TRAINING, steps=900),
         # combinations never seen, and those of the training
         measured=tuple(
             ("--split", split, "--scorer", "damsm-emoji64")

@@ -37,4 +37,26 @@ def at_scale(scale: str, data_name: str) -> Preset:
     return Preset(f"reader-{data_name}-{scale}", "reader", data, config, training)
 
 
-PUBLISHED: tuple[Preset, ...] = ()
+PUBLISHED = (
+    Preset(
+        "reader-shapes64",
+        "reader",
+        {
+            "name": "shapes",
+            "split": "train",
+            "image_size": 32,
+            "language": "both",
+            "objects": (1, 2),
+            "attributes": TAUGHT,
+        },
+        ReaderConfig(),
+        TrainingConfig(
+            steps=4000,
+            batch_size=128,
+            schedule="cosine",
+            warmup_steps=50,
+            ema_decay=0.99,
+            gradient_clip=5.0,
+        ),
+    ),
+)

@@ -8,10 +8,10 @@ import sys
 from dataclasses import fields
 
 import pytest
-from mmgen.presets import find
 
 from mmgen.cli import COMMANDS, main
 from mmgen.errors import MmgenError
+from mmgen.presets import find
 from mmgen.registry import METHODS
 from tests.cli.calls import fails, help_text
 

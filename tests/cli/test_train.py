@@ -7,9 +7,9 @@ import shutil
 from dataclasses import asdict, replace
 
 import pytest
-from mmgen.presets import Preset, find
 
 from mmgen.cli import main
+from mmgen.presets import Preset, find
 from mmgen.registry import METHODS
 from mmgen.training import Run
 from mmgen.training import checkpoint as checkpoints

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mmgen.presets import Preset, find
 
 from mmgen.cli import main
 from mmgen.cli import weights as command
+from mmgen.presets import Preset, find
 from mmgen.pretrained import card, load
 from tests.cli.calls import fails
 
