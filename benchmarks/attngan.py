@@ -22,6 +22,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -49,6 +50,7 @@ from mmgen.models.damsm import (
     sentence_scores,
     word_region_scores,
 )
+from mmgen.presets import find
 from mmgen.training import TrainingConfig
 from mmgen.training.devices import backends
 from mmgen.training.loop import Loop
@@ -106,7 +108,10 @@ class Ours:
         device: torch.device,
     ) -> None:
         self.batch, self.count = batch, itertools.count()
-        task = AttnGANTask(config, matcher, max_tokens=batch.tokens.shape[1])
+        data: Any = SimpleNamespace(
+            image_size=config.sizes[-1], vocabulary=matcher.vocabulary
+        )
+        task = AttnGANTask.build(config, data, {"damsm": matcher})
         settings = TrainingConfig(
             **training, batch_size=len(batch), accelerator=device.type
         )
@@ -151,11 +156,13 @@ class Original:
         self.text.requires_grad_(False)
         self.image.requires_grad_(False)
         self.generator = Generator(config).to(device)
-        self.judges = [
+        self.discriminators = [
             Discriminator(config, i).to(device) for i in range(len(config.sizes))
         ]
         self.optimizer = self._adam(self.generator)
-        self.judge_optimizers = [self._adam(judge) for judge in self.judges]
+        self.discriminator_optimizers = [
+            self._adam(network) for network in self.discriminators
+        ]
         self.average = [p.detach().clone() for p in self.generator.parameters()]
         self.one = torch.ones(len(batch), device=device)
         self.zero = torch.zeros(len(batch), device=device)
@@ -179,12 +186,16 @@ class Original:
         noise = torch.randn(len(batch), config.noise_dim, device=words.device)
         drawn = self.generator(noise, words, sentence, batch.mask)
         reals = pictures_of_stages(batch.images, config.sizes)
-        for judge, optimizer, real, fake in zip(
-            self.judges, self.judge_optimizers, reals, drawn.images, strict=True
+        for network, optimizer, real, fake in zip(
+            self.discriminators,
+            self.discriminator_optimizers,
+            reals,
+            drawn.images,
+            strict=True,
         ):
             optimizer.zero_grad()
-            right, seen, wrong = judge(real, sentence, sentence[1:])
-            false, drawn_alone = judge(fake.detach(), sentence)
+            right, seen, wrong = network(real, sentence, sentence[1:])
+            false, drawn_alone = network(fake.detach(), sentence)
             loss = (bce(seen, self.one) + bce(right, self.one)) / 2 + (
                 bce(drawn_alone, self.zero)
                 + bce(false, self.zero)
@@ -194,8 +205,8 @@ class Original:
             optimizer.step()
         self.optimizer.zero_grad()
         loss = condition_kl(drawn.mu, drawn.logvar)
-        for judge, fake in zip(self.judges, drawn.images, strict=True):
-            for logits in judge(fake, sentence):
+        for network, fake in zip(self.discriminators, drawn.images, strict=True):
+            for logits in network(fake, sentence):
                 loss = loss + bce(logits, self.one)
         regions, features = self.image(drawn.images[-1])
         scores = scores_by_caption(
@@ -291,8 +302,8 @@ def main() -> None:
     rounds = arguments.rounds or (30 if cuda else 8)
 
     torch.manual_seed(0)
-    config, training, _ = AttnGANTask.defaults("full", "cub")
-    batch_size, tokens = training["batch_size"], 5450
+    preset = find("attngan", "full", "cub")
+    config, batch_size, tokens = preset.config, preset.training.batch_size, 5450
     if not paper:
         config = replace(
             config,
@@ -302,7 +313,7 @@ def main() -> None:
         )
         batch_size = 8
     kept = ("precision", "channels_last", "compile", "ema_decay")
-    training = {name: training[name] for name in kept}
+    training = {name: getattr(preset.training, name) for name in kept}
     if not cuda:
         # bf16 and the compiler serve GPUs; here the rest of our ways is compared
         training = {"ema_decay": training["ema_decay"]}

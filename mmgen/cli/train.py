@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmgen.cli.options import Parser, UsageError, asks_for_help, data_options
-from mmgen.registry import METHODS, find_class, unknown
+from mmgen.registry import METHODS, class_path, find_class, unknown
 
 if TYPE_CHECKING:
     from mmgen.presets import Preset
@@ -123,7 +123,8 @@ def _resume(folder: str, method: str | None, words: list[str]) -> int:
     from mmgen.training.run import CHANGEABLE
 
     task, before = _told(folder)
-    if method is not None and METHODS[method] != task:
+    ours = class_path(find_class(METHODS[method])) if method else task
+    if ours != task:
         raise UsageError(f"--resume {folder}: this run trains {task}, not {method}.")
     fields = {field.name for field in dataclasses.fields(before)}
     parser = Parser(

@@ -20,7 +20,7 @@ from mmgen.configs import to_json
 from mmgen.data.files import write_json
 from mmgen.presets import DECISIVE, Preset, chain, published
 from mmgen.pretrained import FOLDER, available, card, load, save
-from mmgen.registry import METHODS, unknown
+from mmgen.registry import METHODS, class_path, find_class, unknown
 from mmgen.training import TrainingConfig
 from mmgen.training.logs import read_history
 
@@ -139,7 +139,7 @@ def _publish(preset: Preset, out: Path, place: Path) -> None:
 def _check_same(preset: Preset, about: dict[str, Any], out: Path) -> None:
     """Refuse a run that was told something else than its preset."""
     ours = {
-        "task": METHODS[preset.method],
+        "task": class_path(find_class(METHODS[preset.method])),
         **to_json(preset.config),
         **{name: getattr(preset.training, name) for name in DECISIVE},
     }
