@@ -105,7 +105,7 @@ PUBLISHED = (
         "attngan-modern",
         {**_SHAPES, "objects": (1, 2)},
         replace(_FROM_READER, learning_rate=7e-4, discriminator_learning_rate=6e-4),
-        replace(_TRAINING, steps=4500, schedule="cosine", warmup_steps=100),
+        replace(_TRAINING, steps=3500, schedule="cosine", warmup_steps=100),
         start="attngan-shapes64-first",
         measured=SHAPES,
     ),

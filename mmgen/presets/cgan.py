@@ -112,7 +112,7 @@ PUBLISHED = (
         "cgan",
         {**_SHAPES, "objects": (1, 2)},
         replace(_SMALL, labels=True),
-        replace(_TRAINING, steps=3500, schedule="cosine", warmup_steps=100),
+        replace(_TRAINING, steps=2500, schedule="cosine", warmup_steps=100),
         start="cgan-shapes64-first",
         measured=SHAPES,
     ),
