@@ -282,7 +282,7 @@ class TestPackage:
             assert about["bytes"] <= pretrained.MOST_BYTES
             for field in ("data", "command", "device", "minutes", "licence"):
                 assert about[field] is not None, (name, field)
-            assert about["command"].startswith("mmgen ")
+            assert about["command"] == f"mmgen weights {name}"
             total += about["bytes"]
         assert total <= 60 * 10**6
 

@@ -215,9 +215,7 @@ def data_options(
         option = parameter.name if shared else f"data_{parameter.name}"
         kind = Annotated[hints[parameter.name], tyro.conf.arg(name=option)]
         default = defaults.get(parameter.name, parameter.default)
-        if default is inspect.Parameter.empty:
-            default = tyro.MISSING  # must be given
-        elif isinstance(default, list):
+        if isinstance(default, list):
             default = tuple(default)
         field = dataclasses.field(default=default, metadata={"option": option})
         fields.append((parameter.name, kind, field))

@@ -8,6 +8,7 @@ from typing import Literal
 import pytest
 
 from mmgen.cli.options import Parser, UsageError, data_options
+from mmgen.data import DATASETS
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,13 @@ class TestDataOptions:
             parser.read(["--help"])
         text = capsys.readouterr().out
         assert "allowed numbers of objects" in text and "[1 2]" in text
-        assert len(text.splitlines()) < 20  # without the body of the docstring
+        assert len(text.splitlines()) < 25  # without the body of the docstring
 
-    def test_what_must_be_given(self):
-        parser = Parser("x", "", {"data": data_options("features", {}, ())})
-        with pytest.raises(UsageError, match="--data-root"):
-            parser.read([])
+    @pytest.mark.parametrize("name", DATASETS)
+    def test_of_every_data_set(self, name):
+        options = data_options(name, {}, ("split",))
+        chosen = Parser("x", "", {"data": options}).read(["--image-size", "64"])["data"]
+        assert chosen == options(image_size=64)
 
     def test_an_unknown_data_set(self):
         with pytest.raises(UsageError, match="Did you mean shapes"):

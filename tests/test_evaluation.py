@@ -1,0 +1,150 @@
+"""Measures apply to what a sampler can do, and find what they should."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmgen import evaluation
+from mmgen.data import CaptionedDataset, load_dataset
+from mmgen.evaluation import Measure, measure
+from mmgen.metrics import r_precision
+from mmgen.registry import MEASURES, find_class
+
+SIZE = 32
+
+
+class Painter:
+    """Draws each caption as the data set does."""
+
+    def __init__(self, dataset: CaptionedDataset) -> None:
+        batch = dataset.batch(range(len(dataset)))
+        pairs = zip(batch.captions, batch.images, strict=True)
+        self.pictures: dict[str, Tensor] = dict(pairs)
+        self.seeds: list[int] = []
+
+    def sample(
+        self, captions: Sequence[str], seed: int = 0, noise: Tensor | None = None
+    ) -> Tensor:
+        self.seeds.append(seed)
+        return torch.stack([self.pictures[caption] for caption in captions])
+
+
+class Matcher:
+    """Knows for each picture what it was drawn for."""
+
+    def __init__(self, dataset: CaptionedDataset) -> None:
+        batch = dataset.batch(range(len(dataset)))
+        self.captions = {
+            image.numpy().tobytes(): caption
+            for image, caption in zip(batch.images, batch.captions, strict=True)
+        }
+
+    def scores(self, images: Tensor, captions: Sequence[str]) -> Tensor:
+        own = [self.captions[image.numpy().tobytes()] for image in images]
+        return torch.tensor([[float(a == b) for b in captions] for a in own])
+
+
+class Namer(Painter):
+    """Draws, and names pictures: in English alone."""
+
+    languages = ("en",)
+
+    def __init__(self, dataset: CaptionedDataset) -> None:
+        super().__init__(dataset)
+        self.names = Matcher(dataset).captions
+
+    def describe(self, images: Tensor, language: str | None = None) -> list[str]:
+        return [self.names[image.numpy().tobytes()] for image in images]
+
+
+@pytest.fixture(scope="module")
+def shapes() -> CaptionedDataset:
+    return load_dataset("shapes", "test", SIZE, objects=(1,), size=120)
+
+
+def test_every_line_of_the_table_is_a_measure() -> None:
+    for name, path in MEASURES.items():
+        assert isinstance(find_class(path), Measure), name
+
+
+def test_pictures_of_a_decided_data_set(shapes: CaptionedDataset) -> None:
+    painter = Painter(shapes)
+    found = measure(painter, shapes, 70, 5, "cpu")
+    assert list(found) == ["semantic_accuracy"]
+    assert found["semantic_accuracy"]["overall"]["n"] == 70
+    assert found["semantic_accuracy"]["overall"]["value"] == 1
+    assert painter.seeds == [5, 6]  # of the noise of each batch
+
+
+def test_a_matcher_is_asked_both_ways_about_real_pictures(
+    shapes: CaptionedDataset,
+) -> None:
+    matcher = Matcher(shapes)
+    found = measure(matcher, shapes, 120, 3, "cpu")
+    assert list(found) == ["r_precision_image_to_text", "r_precision_text_to_image"]
+    batch = shapes.batch(range(120))
+    for direction in ("image_to_text", "text_to_image"):
+        expected = r_precision(
+            batch.images,
+            batch.captions,
+            matcher,
+            seed=3,
+            class_ids=batch.class_ids,
+            scenes=batch.scenes,
+            direction=direction,
+        )
+        result = found[f"r_precision_{direction}"]
+        assert result == {**expected.to_json(), "scorer": "itself"}
+
+
+def test_pictures_by_a_scorer(
+    shapes: CaptionedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that was asked for, or the one of the data set where there is one."""
+    matcher, asked = Matcher(shapes), []
+
+    def load(name: str, device: Any) -> Matcher:
+        asked.append((name, device))
+        return matcher
+
+    monkeypatch.setattr(evaluation, "load", load)
+    painter = torch.nn.Module()  # R-precision looks whether it holds the scorer
+    painter.sample = Painter(shapes).sample
+    found = measure(painter, shapes, 110, 0, "cpu", scorer="mine")
+    assert found["r_precision"]["scorer"] == "mine" and asked == [("mine", "cpu")]
+    assert "r_precision_image_to_text" not in found
+    monkeypatch.setattr(
+        evaluation, "available", lambda: (f"damsm-shapes{SIZE}-scorer",)
+    )
+    found = measure(painter, shapes, 110, 0, "cpu")
+    assert found["r_precision"]["scorer"] == f"damsm-shapes{SIZE}-scorer"
+
+
+class TestEmoji:
+    @pytest.fixture(scope="class")
+    def roles(self) -> CaptionedDataset:
+        pytest.importorskip("emoji")
+        return load_dataset("emoji", "test", 16, subset="roles", split_by="combination")
+
+    def test_recombination_and_names(self, roles: CaptionedDataset) -> None:
+        found = measure(Namer(roles), roles, 20, 0, "cpu")
+        assert list(found) == ["recombination", "naming"]
+        assert found["recombination"]["overall"]["value"] == 1
+        assert found["naming"]["n"] == len(roles)
+
+    def test_who_cannot_write_is_not_asked_to(self, roles: CaptionedDataset) -> None:
+        assert list(measure(Painter(roles), roles, 20, 0, "cpu")) == ["recombination"]
+        options = {"subset": "roles", "split_by": "combination"}
+        chinese = load_dataset("emoji", "test", 16, "zh", **options)
+        found = measure(Namer(chinese), chinese, 20, 0, "cpu")
+        assert list(found) == ["recombination"]
+
+    def test_other_emoji_are_not_decided(self) -> None:
+        pytest.importorskip("emoji")
+        every = load_dataset("emoji", "test", 16)
+        assert measure(Painter(every), every, 20, 0, "cpu") == {}
