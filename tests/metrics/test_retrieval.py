@@ -85,7 +85,7 @@ def test_captions_that_are_true_of_the_scene_are_never_drawn() -> None:
     assert any(suits(i, j) for i, row in enumerate(plain.tolist()) for j in row)
 
 
-def test_the_judge_that_was_the_trainer_is_named() -> None:
+def test_the_scorer_that_was_the_trainer_is_named() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -94,12 +94,12 @@ def test_the_judge_that_was_the_trainer_is_named() -> None:
         def scores(self, images: Tensor, captions: list[str]) -> Tensor:
             return torch.eye(len(images))
 
-    judge_, other = Net(), Net()
+    scorer, other = Net(), Net()
     generator = nn.ModuleDict({"inside": Net(), "head": nn.Linear(2, 2)})
-    generator["inside"].load_state_dict(judge_.state_dict())
-    assert r_precision(IMAGES, CAPTIONS, judge_, 10, trained_with=other).warning is None
+    generator["inside"].load_state_dict(scorer.state_dict())
+    assert r_precision(IMAGES, CAPTIONS, scorer, 10, trained_with=other).warning is None
     with pytest.warns(UserWarning, match="can be gamed"):
-        found = r_precision(IMAGES, CAPTIONS, judge_, 10, trained_with=generator)
+        found = r_precision(IMAGES, CAPTIONS, scorer, 10, trained_with=generator)
     assert "can be gamed" in str(found) and found.to_json()["warning"]
 
 
