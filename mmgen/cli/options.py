@@ -87,7 +87,8 @@ class Parser:
         if shows:
             config.append(tyro.conf.FlagCreatePairsOff)  # takes less room
         text = self.text + (f" --help-all lists {len(rare)} more." if rare else "")
-        return tyro.cli(
+        read: Any = tyro.cli
+        return read(
             dataclasses.make_dataclass("Options", self._fields()),
             prog=self.prog,
             # tyro joins lines, but for those that begin with a space
@@ -117,18 +118,21 @@ class Parser:
         objects = {type(group) for group in self.groups.values()} - {type}
         _, positional = typing.get_args(tyro.conf.Positional[int])
         asked: list[Any] = []
+        # types that are made while the program runs are none to a type checker
+        annotated: Any = Annotated
+        suppress: Any = tyro.conf.Suppress
 
         def mark(field: Any, changeable: bool) -> Any:
             kind = field.type
             if field.name in hidden and not changeable:
-                kind = tyro.conf.Suppress[kind]
+                kind = suppress[kind]
             elif shows:
                 # One line an option: its default says of which type it is.
                 bare = kind is bool or positional in typing.get_args(kind)
                 name = None if bare else "…"
                 hint = functools.partial(_default, choices=_choices(kind))
                 brief = tyro.conf.arg(metavar=name, help_behavior_hint=hint)
-                kind = Annotated[kind, brief]
+                kind = annotated[kind, brief]
             return dataclasses.replace(field, type=kind)
 
         @registry.struct_rule
@@ -136,7 +140,7 @@ class Parser:
             if asked or info.type not in (*objects, *self.groups.values()):
                 return None
             asked.append(info)  # so that tyro's own rule answers
-            spec = ConstructorRegistry.get_struct_spec(info)
+            spec: Any = ConstructorRegistry.get_struct_spec(info)
             asked.clear()
             own = info.type not in objects
             return dataclasses.replace(
@@ -207,13 +211,14 @@ def data_options(
         raise UsageError(unknown("data set", name, DATASETS))
     cls = find_class(DATASETS[name])
     hints = typing.get_type_hints(cls.__init__)
+    annotated: Any = Annotated  # a type made here is none to a type checker
     fields: list[Any] = []
     for parameter in inspect.signature(cls).parameters.values():
         if parameter.name in without:
             continue
         shared = parameter.name in ("split", "image_size", "language")
         option = parameter.name if shared else f"data_{parameter.name}"
-        kind = Annotated[hints[parameter.name], tyro.conf.arg(name=option)]
+        kind = annotated[hints[parameter.name], tyro.conf.arg(name=option)]
         default = defaults.get(parameter.name, parameter.default)
         if isinstance(default, list):
             default = tuple(default)
