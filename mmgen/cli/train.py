@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from mmgen.presets import Preset
     from mmgen.training import Run, TrainingConfig
 
-# What --help lists of TrainingConfig, how many fields of a method's config, and how long
-# their names may be before tyro breaks every line in two. So it fits a screen;
-# --help-all lists the others too.
+# What --help lists of TrainingConfig; how many fields of a method's config, and how
+# long their names may be before tyro breaks every line in two. So the help fits a
+# screen, and --help-all lists the others too.
 COMMON = frozenset(["steps", "batch_size", "seed", "precision", "max_minutes", "out"])
 MOST = 8
 LONGEST = 20
