@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from mmgen.presets import Preset
     from mmgen.training import Run, TrainingConfig
 
-# What --help lists of TrainingConfig, and how many fields of a method's config, so that
-# it fits a screen; --help-all lists the others too.
+# What --help lists of TrainingConfig; how many fields of a method's config, and how
+# long their names may be before tyro breaks every line in two. So the help fits a
+# screen, and --help-all lists the others too.
 COMMON = frozenset(["steps", "batch_size", "seed", "precision", "max_minutes", "out"])
 MOST = 8
+LONGEST = 20
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def _method(method: str, which: Which, words: list[str]) -> int:
     fields = [field.name for field in dataclasses.fields(preset.config)]
     # One option decides for both: the method's, where it has such a field.
     shared = [name for name in ("image_size", "language") if name in fields]
+    listed = [name for name in fields if len(name) <= LONGEST]
     rare = {field.name for field in dataclasses.fields(training)} - COMMON
     parser = Parser(
         f"mmgen train {method}",
@@ -79,7 +82,7 @@ def _method(method: str, which: Which, words: list[str]) -> int:
             "method": preset.config,
             "training": training,
         },
-        rare=frozenset(rare | set(fields[MOST:])),
+        rare=frozenset(rare | set(fields) - set(listed[:MOST])),
     )
     chosen = parser.read(words)
     data = preset.data | vars(chosen["data"]) | {n: chosen["method"][n] for n in shared}
