@@ -46,24 +46,6 @@ class ConditionalBatchNorm2d(nn.Module):
         return (1 + gamma) * self.normalise(features) + beta
 
 
-class ConditionalResidual(nn.Module):
-    """A 3x3 convolution that adds to its input, steered by a condition.
-
-    Args:
-        channels: C of the feature maps.
-        condition_dim: size of the condition.
-    """
-
-    def __init__(self, channels: int, condition_dim: int) -> None:
-        super().__init__()
-        self.norm = ConditionalBatchNorm2d(channels, condition_dim)
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
-        """Features of the same shape (B, C, H, W)."""
-        return features + self.conv(torch.relu(self.norm(features, condition)))
-
-
 class UpBlock(nn.Module):
     """Double height and width of a feature map, steered by a condition.
 
@@ -74,25 +56,16 @@ class UpBlock(nn.Module):
     Args:
         in_channels, out_channels: before and after.
         condition_dim: size of the condition.
-        depth: residual convolutions after the enlargement.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, condition_dim: int, depth: int
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, condition_dim: int) -> None:
         super().__init__()
         self.norm = ConditionalBatchNorm2d(in_channels, condition_dim)
         self.enlarge = nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1)
-        self.residuals = nn.ModuleList(
-            ConditionalResidual(out_channels, condition_dim) for _ in range(depth)
-        )
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
         """(B, in_channels, H, W), (B, condition_dim) to (B, out_channels, 2H, 2W)."""
-        features = self.enlarge(torch.relu(self.norm(features, condition)))
-        for residual in self.residuals:
-            features = residual(features, condition)
-        return features
+        return self.enlarge(torch.relu(self.norm(features, condition)))
 
 
 class DownBlock(nn.Module):
@@ -103,22 +76,15 @@ class DownBlock(nn.Module):
 
     Args:
         in_channels, out_channels: before and after.
-        depth: residual 3x3 convolutions after the reduction.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, depth: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(in_channels, out_channels, 4, 2, 1)
-        self.residuals = nn.ModuleList(
-            nn.Conv2d(out_channels, out_channels, 3, padding=1) for _ in range(depth)
-        )
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H/2, W/2), after a leaky ReLU."""
-        features = self.reduce(features)
-        for convolution in self.residuals:
-            features = features + convolution(leaky_relu(features, SLOPE))
-        return leaky_relu(features, SLOPE)
+        return leaky_relu(self.reduce(features), SLOPE)
 
 
 def shift_and_cover(images: Tensor, draws: Tensor) -> Tensor:

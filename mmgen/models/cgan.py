@@ -16,22 +16,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 from torch.optim import Adam, Optimizer
 
-from mmgen.conditioning import (
-    AttributeEncoder,
-    ConditionSampler,
-    attribute_ids,
-    condition_encoder,
-    left_open,
-)
+from mmgen import conditioning
+from mmgen.conditioning import AttributeEncoder, ConditionSampler
 from mmgen.data.batch import Batch
-from mmgen.data.vocabulary import Vocabulary
 from mmgen.interfaces import NOTHING, DataInfo, Step, Task
 from mmgen.layers.blocks import (
     SLOPE,
@@ -43,14 +37,7 @@ from mmgen.layers.blocks import (
 from mmgen.objectives.adversarial import *  # noqa: F403 - the chapter finds them here
 from mmgen.objectives.adversarial import OBJECTIVES
 from mmgen.objectives.contrastive import wrong_pairs
-from mmgen.objectives.labels import (
-    Asked,
-    Labels,
-    label_discriminator_loss,
-    label_generator_loss,
-    with_hard_negatives,
-    with_values,
-)
+from mmgen.objectives.labels import Asked, Labels
 from mmgen.sampling import Graph, example_noise, in_parts, seeded_noise
 
 
@@ -70,7 +57,6 @@ class CGANConfig:
     condition_dim: int = 128  # C, of the sentence or the attributes together
     width: int = 32  # channels at full resolution; doubled at every halving
     max_width: int = 128  # and no wider than this
-    depth: int = 0  # residual convolutions at every resolution
     matching_weight: float = 1.0  # of picking the caption among the batch's
     labels: bool = False  # sentences: labels and hard negatives teach as well
     augment: bool = False  # shift and cover what the discriminator sees (small data)
@@ -126,18 +112,16 @@ class Generator(nn.Module):
     def __init__(self, config: CGANConfig) -> None:
         super().__init__()
         style = config.condition_dim
-        self.mix = nn.Sequential(
-            nn.Linear(config.noise_dim + config.condition_dim, style),
-            nn.ReLU(),
+        first, second = (
+            nn.Linear(config.noise_dim + style, style),
             nn.Linear(style, style),
-            nn.ReLU(),
         )
+        self.mix = nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
         self.first_width = config.channels(4)
         self.start = nn.Linear(style, self.first_width * 16)
         widths = [config.channels(resolution) for resolution in config.resolutions]
         self.blocks = nn.ModuleList(
-            UpBlock(narrow, wide, style, config.depth)
-            for narrow, wide in pairwise(widths)
+            UpBlock(before, after, style) for before, after in pairwise(widths)
         )
         self.norm = ConditionalBatchNorm2d(widths[-1], style)
         self.to_rgb = nn.Conv2d(widths[-1], 3, 3, padding=1)
@@ -156,11 +140,10 @@ class ProjectionDiscriminator(nn.Module):
 
     .. math:: s(x, c) = \psi^\top \phi(x) + \phi(x)^\top V c
 
-    The first term is a critic of the picture alone; the second compares it with the
-    condition by an inner product, so that one matrix product scores every picture of a
-    batch with every caption. (Miyato and Koyama 2018, eq. 3 and figure 1d; here
-    :math:`\phi` keeps the 4x4 layout until its last layer instead of summing over it,
-    because captions say where things are.)
+    The first term scores the picture alone; the second compares it with the condition,
+    so that one matrix product scores every picture of a batch with every caption.
+    (Miyato and Koyama 2018, eq. 3; here :math:`\phi` keeps the 4x4 layout until its
+    last layer instead of summing over it, because captions say where things are.)
     """
 
     def __init__(self, config: CGANConfig) -> None:
@@ -169,12 +152,8 @@ class ProjectionDiscriminator(nn.Module):
         # at full resolution, before anything is halved: a shape 6 pixels wide is told
         # by its edges
         self.from_rgb = nn.Conv2d(3, widths[0], 3, padding=1)
-        self.blocks = nn.Sequential(
-            *(
-                DownBlock(before, after, config.depth)
-                for before, after in pairwise(widths)
-            )
-        )
+        halvings = [DownBlock(before, after) for before, after in pairwise(widths)]
+        self.blocks = nn.Sequential(*halvings)
         self.feature_dim = 2 * config.condition_dim
         self.flatten = nn.Linear(widths[-1] * 16, self.feature_dim)
         self.realness = nn.Linear(self.feature_dim, 1)  # psi
@@ -191,21 +170,12 @@ class ProjectionDiscriminator(nn.Module):
         return leaky_relu(self.flatten(maps.flatten(1)), SLOPE)
 
     def forward(self, images: Tensor, condition: Tensor) -> Tensor:
-        """Logits of every picture with every condition.
-
-        Args:
-            images: (B, 3, H, W) in [-1, 1].
-            condition: (N, C).
-
-        Returns:
-            Logits, float32, shape (B, N).
-        """
+        """Logits (B, N) float32 of images (B, 3, H, W) with every condition (N, C)."""
         phi = self.features(images)
         return (self.realness(phi) + phi @ self.project(condition).T).float()
 
 
 # ---------------------------------------------------------------------- training
-
 
 LEFT_OPEN = 0.03  # share of attributes that a condition does not tell
 
@@ -227,7 +197,9 @@ class CGANTask(Task):
         self.config, self.data = config, data
         self.sizes = [len(values) for values in data.attributes.values()]
         self.networks: dict[str, nn.Module] = {
-            "encoder": condition_encoder(config, data.vocabulary, data.attributes),
+            "encoder": conditioning.condition_encoder(
+                config, data.vocabulary, data.attributes
+            ),
             "generator": Generator(config),
             "discriminator": ProjectionDiscriminator(config),
         }
@@ -240,37 +212,29 @@ class CGANTask(Task):
     def build(
         cls, config: CGANConfig, data: DataInfo, frozen: Mapping = NOTHING
     ) -> CGANTask:
-        """A task for a data set, which also sets the size of the pictures.
-
-        Raises:
-            ValueError: attributes wanted, where the data set has none.
-        """
+        """A task for a data set, which also sets the size of the pictures."""
         config = replace(config, image_size=data.image_size)
-        wanted = config.labels or config.condition == "attributes"
-        if wanted and not data.attributes:
+        if config.labels and not data.attributes:
             raise ValueError(
-                f'condition="attributes" and labels=True need a data set with '
-                f'attributes; {data.name!r} has none. Use condition="sentence".'
+                f"labels=True needs a data set with attributes; {data.name!r} has none."
             )
         return cls(config, data)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam for each phase, with the momentum that GANs are trained with."""
-        rates = {
-            "discriminator": self.config.discriminator_rate,
-            "encoder": self.config.encoder_rate,
-            "labels": self.config.encoder_rate,
-        }
+        config, networks = self.config, self.networks
+        rates = {"discriminator": config.discriminator_rate}
+        rates |= dict.fromkeys(("encoder", "labels"), config.encoder_rate)
         groups = [
-            {"params": list(self.networks[name].parameters()), "lr": rate}
+            {"params": list(networks[name].parameters()), "lr": rate}
             for name, rate in rates.items()
-            if name in self.networks
+            if name in networks
         ]
-        generator = self.networks["generator"].parameters()
+        generator = networks["generator"].parameters()
         # beta1 = 0.5: a long memory of gradients that an opponent has since answered
         # makes both players overshoot (Radford et al. 2016)
         return {
-            "generator": Adam(generator, self.config.generator_rate, (0.5, 0.999)),
+            "generator": Adam(generator, config.generator_rate, (0.5, 0.999)),
             "discriminator": Adam(groups, betas=(0.5, 0.999)),
         }
 
@@ -279,7 +243,7 @@ class CGANTask(Task):
         if self.config.condition == "attributes":
             assert batch.attributes is not None  # build() has made sure
             draws = step.rand(len(batch), len(self.sizes))
-            opened = left_open(batch.attributes, draws, LEFT_OPEN)
+            opened = conditioning.left_open(batch.attributes, draws, LEFT_OPEN)
             batch = replace(batch, attributes=opened)
         if step.phase == "discriminator":
             return self._discriminator_step(batch, step)
@@ -310,18 +274,11 @@ class CGANTask(Task):
         loss = adversarial + self.config.matching_weight * matching
         if self.config.labels:
             # a picture also has to look real with its labels
-            loss = loss + label_discriminator_loss(
-                objective,
-                asked.label_scores(of_reals, self._shows(batch)),
-                asked.label_scores(of_fakes, self._meets(batch)),
+            loss = loss + asked.label_discriminator_loss(
+                objective, of_reals, self._shows(batch), of_fakes, self._meets(batch)
             )
-        return {
-            "loss": loss,
-            "adversarial": adversarial,
-            "matching": matching,
-            "real": real.mean(),
-            "fake": fake.mean(),
-        }
+        logged = {"adversarial": adversarial, "matching": matching}
+        return {"loss": loss, **logged, "real": real.mean(), "fake": fake.mean()}
 
     def _generator_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         if self._shown is None:
@@ -339,8 +296,7 @@ class CGANTask(Task):
         matching = asked.matching_loss(logits, self._meets(batch), step)
         loss = adversarial + self.config.matching_weight * matching
         if self.config.labels:
-            scores = asked.label_scores(logits, self._meets(batch))
-            loss = loss + label_generator_loss(scores)
+            loss = loss + asked.label_generator_loss(logits, self._meets(batch))
         return {"loss": loss, "adversarial": adversarial, "matching": matching}
 
     def _encode(self, batch: Batch) -> Tensor:
@@ -359,21 +315,18 @@ class CGANTask(Task):
         return shift_and_cover(images, step.rand(len(images), 4))
 
     def _asked(self, batch: Batch, condition: Tensor, step: Step) -> Asked:
-        """Captions of all processes, as in one big batch, hard negatives, values."""
-        conditions, labelled = step.gather(condition), "encoder"
+        """What pictures are compared with: captions, hard negatives, label values."""
+        asked = Asked.captions(batch, condition, step)
         if self.config.condition == "attributes":
             assert batch.attributes is not None  # build() has made sure
-            ids = attribute_ids(step.gather(batch.attributes), self.sizes)
-            asked = Asked(conditions, ids)
-        else:
-            asked = Asked(conditions, step.gather(batch.class_ids))
-            if not self.config.labels:
-                return asked
-            asked = with_hard_negatives(
-                asked, batch, self.data.alternatives, self._read, step
-            )
-            labelled = "labels"
-        return with_values(asked, self.networks[labelled], self.sizes)
+            ids = conditioning.attribute_ids(step.gather(batch.attributes), self.sizes)
+            asked = asked._replace(ids=ids)
+            return asked.with_values(self.networks["encoder"], self.sizes)
+        if not self.config.labels:
+            return asked
+        alternatives = self.data.alternatives
+        asked = asked.with_hard_negatives(batch, alternatives, self._read, step)
+        return asked.with_values(self.networks["labels"], self.sizes)
 
     def _read(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         return self.networks["encoder"](tokens, lengths)[1]
@@ -392,17 +345,12 @@ class CGANTask(Task):
 
     def sampler(self, networks: Mapping[str, nn.Module]) -> CGANSampler:
         """A sampler with the weights of ``networks`` ("encoder", "generator")."""
-        sampler = CGANSampler(
-            self.config,
-            self.data.vocabulary,
-            self.data.max_tokens,
-            self.data.attributes,
-            self.data.synonyms,
-        )
+        data = self.data
+        described = data.vocabulary, data.max_tokens, data.attributes, data.synonyms
+        sampler = CGANSampler(self.config, *described)
         for name in self.averaged:
             getattr(sampler, name).load_state_dict(networks[name].state_dict())
-        device = next(networks["generator"].parameters()).device
-        return sampler.to(device).eval()
+        return sampler.to(next(networks["generator"].parameters()).device).eval()
 
 
 # ------------------------------------------------------------------- sampler
@@ -416,16 +364,11 @@ class CGANSampler(ConditionSampler):
 
     config_class = CGANConfig
 
-    def __init__(
-        self,
-        config: CGANConfig,
-        vocabulary: Vocabulary,
-        max_tokens: int,
-        attributes: Mapping[str, Sequence[str]],
-        synonyms: Mapping[str, str] = NOTHING,
-    ) -> None:
-        super().__init__(config, vocabulary, max_tokens, attributes, synonyms)
-        self.encoder = condition_encoder(config, vocabulary, attributes)
+    def __init__(self, config: CGANConfig, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, *args, **kwargs)
+        self.encoder = conditioning.condition_encoder(
+            config, self.vocabulary, self.attributes
+        )
         self.generator = Generator(config)
 
     def condition(self, captions: Sequence[str | Mapping[str, str]]) -> Tensor:
@@ -434,8 +377,7 @@ class CGANSampler(ConditionSampler):
 
     def _condition(self, *told: Tensor) -> Tensor:
         encoded = self.encoder(*told)
-        # tokens and lengths give features of the words and of the sentence
-        return encoded if len(told) == 1 else encoded[1]
+        return encoded if len(told) == 1 else encoded[1]  # attributes, or a sentence
 
     @torch.no_grad()
     def sample(
@@ -444,18 +386,9 @@ class CGANSampler(ConditionSampler):
         seed: int = 0,
         noise: Tensor | None = None,
     ) -> Tensor:
-        """One picture for each caption.
+        """Images (B, 3, H, W) in [-1, 1], one for each caption (see ``read``).
 
-        Args:
-            captions: as for ``read``.
-            seed: of the noise; the same seed and captions give the same pictures.
-            noise: (B, Z), in place of a seed's.
-
-        Returns:
-            Images (B, 3, H, W) in [-1, 1], on the sampler's device.
-
-        Raises:
-            ValueError: as ``read``, or noise of another shape.
+        The same seed, or noise (B, Z), and captions give the same pictures.
         """
         noise = seeded_noise(len(captions), self.config.noise_dim, seed, noise)
         condition = self.condition(captions)

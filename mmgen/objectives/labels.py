@@ -137,27 +137,6 @@ def rows_score(logits: Tensor, rows: Tensor, sizes: Sequence[int]) -> Tensor:
     return nothing + torch.stack(differences).sum(dim=0)
 
 
-def label_discriminator_loss(
-    objective: Objective, real_scores: Tensor, fake_scores: Tensor
-) -> Tensor:
-    """Cost of ``Asked.label_scores`` of real and of generated pictures, a scalar.
-
-    Weighted as AttnGAN weights its logits: 1/2 for real, 1/3 for generated ones.
-    """
-    accepted = objective.real_cost(real_scores).mean()
-    return accepted / 2 + objective.fake_cost(fake_scores).mean() / 3
-
-
-def label_generator_loss(scores: Tensor) -> Tensor:
-    r"""E[max(0, 1 - s)] of generated pictures' ``Asked.label_scores``, a scalar >= 0.
-
-    Bounded below, unlike the hinge game's :math:`-E[s]`: a sum of ten scores that may
-    grow without end runs away with the game, because labels exaggerated beyond any real
-    picture's would be rewarded for ever.
-    """
-    return relu(1 - scores).mean()
-
-
 class Asked(NamedTuple):
     """Conditions that every picture of a batch is scored with.
 
@@ -167,7 +146,53 @@ class Asked(NamedTuple):
 
     conditions: Tensor  # (M + R, C)
     ids: Tensor  # (M,), of the captions, equal where the same is said
+    pictures: int  # N, of all processes; the first N captions are theirs
     sizes: Sequence[int] = ()  # number of values of each attribute; none: R = 0
+
+    @classmethod
+    def captions(cls, batch: Batch, conditions: Tensor, step: Step) -> Asked:
+        """The captions of all processes, as in one big batch.
+
+        Args:
+            batch: this process's.
+            conditions: what its captions say, (B, C).
+            step: the loop's step: ``gather``.
+        """
+        ids = step.gather(batch.class_ids)
+        return cls(step.gather(conditions), ids, len(ids))
+
+    def with_hard_negatives(
+        self,
+        batch: Batch,
+        alternatives: Alternatives | None,
+        encode: Callable[[Tensor, Tensor], Tensor],
+        step: Step,
+    ) -> Asked:
+        """Captions followed by as many that are wrong in one fact, if a set can.
+
+        The data set writes text, so that the processor waits for a GPU's draws.
+
+        Args:
+            batch: this process's.
+            alternatives: of the data set.
+            encode: tokens and lengths of captions to their conditions, (B, C).
+            step: the loop's step: ``rand`` and ``gather``.
+        """
+        if alternatives is None:
+            return self
+        chances = step.rand(len(batch), 3).tolist()
+        tokens, lengths, wrong = alternatives.hard_negatives(batch, chances)
+        conditions = [self.conditions, step.gather(encode(tokens, lengths))]
+        ids = [self.ids, step.gather(wrong)]
+        return self._replace(conditions=torch.cat(conditions), ids=torch.cat(ids))
+
+    def with_values(
+        self, encode: Callable[[Tensor], Tensor], sizes: Sequence[int]
+    ) -> Asked:
+        """Captions followed by the values of all labels, the same for all processes."""
+        values = encode(value_rows(sizes, self.conditions.device))  # (R, C)
+        conditions = torch.cat([self.conditions, values])
+        return self._replace(conditions=conditions, sizes=sizes)
 
     def detach(self) -> Asked:
         """The same without gradients."""
@@ -204,40 +229,35 @@ class Asked(NamedTuple):
         rows = completed(values.detach(), labels.rows, self.sizes, labels.counted)
         return rows_score(values, rows, self.sizes)
 
+    def label_discriminator_loss(
+        self,
+        objective: Objective,
+        of_reals: Tensor,
+        shows: Labels | None,
+        of_fakes: Tensor,
+        meets: Labels | None,
+    ) -> Tensor:
+        """Cost of ``label_scores`` of real and of generated pictures, a scalar.
 
-def with_hard_negatives(
-    asked: Asked,
-    batch: Batch,
-    alternatives: Alternatives | None,
-    encode: Callable[[Tensor, Tensor], Tensor],
-    step: Step,
-) -> Asked:
-    """Captions followed by as many that are wrong in one fact, if a set writes them.
+        Weighted as AttnGAN weights its logits: 1/2 for real, 1/3 for generated ones.
 
-    The data set writes text, so that the processor waits here for a GPU's draws.
+        Args:
+            objective: of the game.
+            of_reals, of_fakes: logits with all conditions, (B, M + R).
+            shows, meets: what the real and the generated pictures answer for.
+        """
+        accepted = objective.real_cost(self.label_scores(of_reals, shows)).mean()
+        refused = objective.fake_cost(self.label_scores(of_fakes, meets)).mean()
+        return accepted / 2 + refused / 3
 
-    Args:
-        asked: captions of all processes.
-        batch: this process's.
-        alternatives: of the data set.
-        encode: tokens and lengths of captions to their conditions, (B, C).
-        step: the loop's step: ``rand`` and ``gather``.
-    """
-    if alternatives is None:
-        return asked
-    chances = step.rand(len(batch), 3).tolist()
-    tokens, lengths, wrong = alternatives.hard_negatives(batch, chances)
-    conditions = [asked.conditions, step.gather(encode(tokens, lengths))]
-    ids = [asked.ids, step.gather(wrong)]
-    return Asked(torch.cat(conditions), torch.cat(ids))
+    def label_generator_loss(self, logits: Tensor, meets: Labels | None) -> Tensor:
+        r"""E[max(0, 1 - s)] of generated pictures' ``label_scores``, a scalar >= 0.
 
-
-def with_values(
-    asked: Asked, encode: Callable[[Tensor], Tensor], sizes: Sequence[int]
-) -> Asked:
-    """Captions followed by the values of all labels, the same for all processes."""
-    values = encode(value_rows(sizes, asked.conditions.device))  # (R, C)
-    return Asked(torch.cat([asked.conditions, values]), asked.ids, sizes)
+        Bounded below, unlike the hinge game's :math:`-E[s]`: a sum of ten scores that
+        may grow without end runs away with the game, because labels exaggerated beyond
+        any real picture's would be rewarded for ever.
+        """
+        return relu(1 - self.label_scores(logits, meets)).mean()
 
 
 def by_attribute(logits: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:

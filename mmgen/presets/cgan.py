@@ -60,7 +60,6 @@ def at_scale(scale: str, data_name: str) -> Preset:
             embedding_dim=128,
             condition_dim=256,
             max_width=256,
-            depth=1,
             labels=data_name in LABELLED,
             augment=augment,
             generator_rate=2e-4,

@@ -31,13 +31,13 @@ def test_conditional_batch_norm_is_batch_norm_then_scale_and_shift() -> None:
 
 def test_blocks_double_and_halve() -> None:
     c = torch.randn(2, 4)
-    assert UpBlock(6, 3, 4, depth=2)(torch.randn(2, 6, 8, 8), c).shape == (2, 3, 16, 16)
-    assert DownBlock(3, 6, depth=2)(torch.randn(2, 3, 16, 16)).shape == (2, 6, 8, 8)
+    assert UpBlock(6, 3, 4)(torch.randn(2, 6, 8, 8), c).shape == (2, 3, 16, 16)
+    assert DownBlock(3, 6)(torch.randn(2, 3, 16, 16)).shape == (2, 6, 8, 8)
 
 
 def test_every_pixel_of_an_upblock_has_as_many_inputs() -> None:
     """No checkerboard by construction: ones in, the same number inside everywhere."""
-    block = UpBlock(1, 1, 1, depth=0)
+    block = UpBlock(1, 1, 1)
     torch.nn.init.ones_(block.enlarge.weight)
     inside = torch.nn.functional.conv_transpose2d(
         torch.ones(1, 1, 6, 6), block.enlarge.weight, stride=2, padding=1

@@ -20,7 +20,7 @@ from torch.optim import Adam, Optimizer
 
 from mmgen.conditioning import AttributeEncoder
 from mmgen.data.batch import Batch
-from mmgen.interfaces import NOTHING, DataInfo, Step, Task
+from mmgen.interfaces import NOTHING, DataInfo, Step
 from mmgen.layers.blocks import shift_and_cover
 from mmgen.layers.text import TextEncoder
 from mmgen.models.attngan.networks import (
@@ -36,11 +36,11 @@ from mmgen.models.attngan.objectives import (
     adversarial_loss,
     condition_kl,
     discriminator_loss,
-    matching_term,
     pictures_of_stages,
 )
-from mmgen.models.attngan.sampler import (
-    StagedSampler,
+from mmgen.models.attngan.sampler import StagedSampler
+from mmgen.models.attngan.task import (
+    StagedTask,
     check_matcher,
     check_sizes,
     check_vocabulary,
@@ -50,14 +50,7 @@ from mmgen.models.damsm import DAMSMMatcher
 from mmgen.models.reader import Reader
 from mmgen.objectives.adversarial import OBJECTIVES
 from mmgen.objectives.contrastive import wrong_pairs
-from mmgen.objectives.labels import (
-    Asked,
-    Labels,
-    label_discriminator_loss,
-    label_generator_loss,
-    with_hard_negatives,
-    with_values,
-)
+from mmgen.objectives.labels import Asked, Labels
 
 
 @dataclass(frozen=True)
@@ -156,18 +149,9 @@ class ProjectionDiscriminator(StageDiscriminator):
     def forward(
         self, images: Tensor, sentence: Tensor, others: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """Score a batch.
+        """Logits of images (B, 3, S, S) with their sentences (B, D), and without.
 
-        Args:
-            images: (B, 3, S, S) in [-1, 1].
-            sentence: of these pictures, (B, D).
-            others: conditions that every picture is scored with, (N, D).
-
-        Returns:
-            Logits with the caption and without, (B,) each; with ``others`` also (B, N).
-
-        Raises:
-            ValueError: pictures of another size.
+        (B,) each; with ``others`` (N, D) also those of every picture with each, (B, N).
         """
         features = self.features(images)  # (B, 8Nd, 4, 4)
         unconditional = self.unconditional(features).flatten()
@@ -198,20 +182,17 @@ class _Drawn(NamedTuple):
     captions: Asked | None = None  # what the pictures were compared with
 
 
-class ModernTask(Task):
+class ModernTask(StagedTask):
     """The training of the modern variant.
 
-    The generator draws once a step, as in the original. Two copies of a text encoder
-    go on learning: one what the generator needs, one what the discriminators need.
+    Two copies of a text encoder go on learning: one what the generator needs, one what
+    the discriminators need.
 
     Args:
-        config: sizes and choices; ``feature_dim`` is the text encoder's.
-        data: its vocabulary is the matching model's.
-        matcher: a trained DAMSM; it is frozen.
+        config, data, matcher: as for ``StagedTask``.
         text: the encoder that both copies begin with.
     """
 
-    phases: tuple[str, ...] = ("discriminator", "generator")
     averaged: tuple[str, ...] = ("generator", "text")
 
     def __init__(
@@ -221,19 +202,15 @@ class ModernTask(Task):
         matcher: DAMSMMatcher,
         text: TextEncoder,
     ) -> None:
-        self.config, self.data = config, data
-        self.matcher_size = matcher.config.image_size
+        super().__init__(config, data, matcher)
         self.sizes = [len(values) for values in data.attributes.values()]
-        self.networks: dict[str, nn.Module] = {
-            "generator": ModernGenerator(config),
-            "discriminator": Discriminators(
-                ProjectionDiscriminator(config, i) for i in range(len(config.sizes))
-            ),
-            "matcher_text": matcher.text_encoder.requires_grad_(False).eval(),
-            "matcher_image": matcher.image_encoder.requires_grad_(False).eval(),
-            "text": copied(text),
-            "discriminator_text": copied(text),
-        }
+        stages = range(len(config.sizes))
+        self.networks["generator"] = ModernGenerator(config)
+        self.networks["discriminator"] = Discriminators(
+            ProjectionDiscriminator(config, stage) for stage in stages
+        )
+        self.networks["text"] = copied(text)
+        self.networks["discriminator_text"] = copied(text)
         if config.labels:
             self.networks["labels"] = AttributeEncoder(self.sizes, config.feature_dim)
         self._drawn: _Drawn | None = None  # of the discriminators' phase
@@ -295,12 +272,6 @@ class ModernTask(Task):
             for phase, (names, rate) in sides.items()
         }
 
-    def training_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """The loss of one phase, and scalars to log."""
-        if step.phase == "discriminator":
-            return self._discriminator_step(batch, step)
-        return self._generator_step(batch, step)
-
     def _discriminator_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         if step.accumulating:
             with torch.no_grad():
@@ -323,21 +294,19 @@ class ModernTask(Task):
         )
         real = [(c[:size], u[:size], o[:size]) for c, u, o in scored]
         fake = [(c[size:], u[size:], o[size:]) for c, u, o in scored]
-        ids = step.gather(batch.class_ids)
-        wrong = wrong_pairs(batch.class_ids, ids)  # (B, N)
+        count = asked.pictures  # N, captions of all processes
+        wrong = wrong_pairs(batch.class_ids, asked.ids[:count])  # (B, N)
         losses = [
-            discriminator_loss((c, u, o[:, : len(ids)]), drawn_logits, "hinge", wrong)
-            for (c, u, o), drawn_logits in zip(real, fake, strict=True)
+            discriminator_loss((c, u, o[:, :count]), of_fakes, "hinge", wrong)
+            for (c, u, o), of_fakes in zip(real, fake, strict=True)
         ]
         shows, meets = self._labels(batch)
         losses += [asked.matching_loss(o, shows, step) for _, _, o in real]
         if self.config.labels:
             # pictures also have to look real with their labels
             losses += [
-                label_discriminator_loss(
-                    OBJECTIVES["hinge"],
-                    asked.label_scores(r[2], shows),
-                    asked.label_scores(f[2], meets),
+                asked.label_discriminator_loss(
+                    OBJECTIVES["hinge"], r[2], shows, f[2], meets
                 )
                 for r, f in zip(real, fake, strict=True)
             ]
@@ -345,7 +314,7 @@ class ModernTask(Task):
             "loss": torch.stack(losses).sum(),
             "real": real[-1][0].mean(),
             "fake": fake[-1][0].mean(),
-            "wrong": real[-1][2][:, : len(ids)].mean(),
+            "wrong": real[-1][2][:, :count].mean(),
         }
 
     def _generator_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
@@ -366,31 +335,21 @@ class ModernTask(Task):
             [asked.matching_loss(o, meets, step) for _, _, o in scored]
         ).sum()
         if config.labels:
-            claims = [
-                label_generator_loss(asked.label_scores(o, meets)) for _, _, o in scored
-            ]
+            claims = [asked.label_generator_loss(o, meets) for _, _, o in scored]
             adversarial = adversarial + torch.stack(claims).sum()
         kl = condition_kl(output.mu, output.logvar)
         loss = adversarial + matching + config.kl_weight * kl
         logged = {"adversarial": adversarial, "kl": kl, "matching": matching}
         if config.damsm_weight:
-            logged["damsm"] = matching_term(
-                output.images[-1],
-                self.networks["matcher_image"],
-                self.matcher_size,
-                drawn.words,
-                drawn.sentence,
-                batch,
-                (config.gamma1, config.gamma2, config.gamma3),
-                step,
+            logged["damsm"] = self._match(
+                output.images[-1], drawn.words, drawn.sentence, batch, step
             )
             loss = loss + config.damsm_weight * logged["damsm"]
         return {"loss": loss, **logged}
 
     def _draw(self, batch: Batch, step: Step) -> _Drawn:
         """Encode the captions and draw a picture for each, at every size."""
-        with torch.no_grad():
-            words, sentence = self.networks["matcher_text"](batch.tokens, batch.lengths)
+        words, sentence = self._read_for_matcher(batch)
         told = self.networks["text"](batch.tokens, batch.lengths)
         noise = step.randn(len(batch), self.config.noise_dim)
         eps = step.randn(len(batch), self.config.condition_dim)
@@ -403,17 +362,17 @@ class ModernTask(Task):
 
     def _captions(self, batch: Batch, sentence: Tensor, step: Step) -> Asked:
         """The captions that pictures are compared with, hard negatives among them."""
-        asked = Asked(step.gather(sentence), step.gather(batch.class_ids))
+        asked = Asked.captions(batch, sentence, step)
         if not self.config.labels:
             return asked
         alternatives = self.data.alternatives
-        return with_hard_negatives(asked, batch, alternatives, self._read, step)
+        return asked.with_hard_negatives(batch, alternatives, self._read, step)
 
     def _with_values(self, captions: Asked) -> Asked:
         """The same and, where labels teach, all their values."""
         if not self.config.labels:
             return captions
-        return with_values(captions, self.networks["labels"], self.sizes)
+        return captions.with_values(self.networks["labels"], self.sizes)
 
     def _labels(self, batch: Batch) -> tuple[Labels | None, Labels | None]:
         """What the real pictures show, and what drawn ones answer for."""

@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
-from mmgen.data.batch import Batch
-from mmgen.interfaces import Step
-from mmgen.models.damsm import damsm_losses
 from mmgen.objectives.adversarial import OBJECTIVES
 
 
@@ -105,47 +102,3 @@ def adversarial_loss(fake: Sequence[tuple[Tensor, ...]], objective: str) -> Tens
     costs = OBJECTIVES[objective]
     terms = [costs.generator(logits) for pair in fake for logits in pair[:2]]
     return torch.stack(terms).sum()
-
-
-def matching_term(
-    images: Tensor,
-    encoder: nn.Module,
-    image_size: int,
-    words: Tensor,
-    sentence: Tensor,
-    batch: Batch,
-    gammas: tuple[float, float, float],
-    step: Step,
-) -> Tensor:
-    """The DAMSM loss of drawn pictures against the captions of all processes (eq. 6).
-
-    Args:
-        images: (B, 3, S, S), brought to the matcher's size first.
-        encoder: the matcher's, of pictures.
-        image_size: of its pictures, pixels.
-        words, sentence: the matcher's features of the captions, (B, T, D) and (B, D).
-        batch: whose captions were drawn.
-        gammas: gamma1 to gamma3, as ``DAMSMConfig`` describes them.
-        step: the loop's step: ``gather``.
-
-    Returns:
-        A scalar, the sum of the four losses.
-    """
-    side = images.shape[-1]
-    if side > image_size and side % image_size == 0:
-        images = avg_pool2d(images, side // image_size)  # bilinear would skip pixels
-    elif side != image_size:
-        images = interpolate(images, image_size, mode="bilinear")
-    regions, features = encoder(images)
-    losses = damsm_losses(
-        step.gather(regions),
-        step.gather(features),
-        step.gather(words),
-        step.gather(sentence),
-        step.gather(batch.mask.byte()).bool(),
-        step.gather(batch.class_ids),
-        gamma1=gammas[0],
-        gamma2=gammas[1],
-        gamma3=gammas[2],
-    )
-    return losses.total

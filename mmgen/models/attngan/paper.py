@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from mmgen.data.batch import Batch
-from mmgen.interfaces import NOTHING, DataInfo, Step, Task
+from mmgen.interfaces import NOTHING, DataInfo, Step
 from mmgen.models.attngan.networks import (
     Discriminators,
     GeneratorOutput,
@@ -32,10 +32,10 @@ from mmgen.models.attngan.objectives import (
     adversarial_loss,
     condition_kl,
     discriminator_loss,
-    matching_term,
     pictures_of_stages,
 )
-from mmgen.models.attngan.sampler import StagedSampler, check_matcher, check_sizes
+from mmgen.models.attngan.sampler import StagedSampler
+from mmgen.models.attngan.task import StagedTask, check_matcher, check_sizes
 from mmgen.models.damsm import DAMSMMatcher
 
 
@@ -169,35 +169,24 @@ class _Drawn(NamedTuple):
     sentence: Tensor  # (B, D) of the matching model
 
 
-class AttnGANTask(Task):
+class AttnGANTask(StagedTask):
     """The original's training, from captions that a frozen text encoder reads.
 
-    The generator draws once a step: its pictures are shown to the discriminators,
-    detached, and then scored by the updated discriminators for its own loss. The wrong
-    caption of a picture is that of the next one.
-
-    Args:
-        config: sizes and objective; ``feature_dim`` is the matching model's.
-        data: its vocabulary is the matching model's.
-        matcher: a trained DAMSM; it is frozen.
+    The wrong caption of a picture is that of the next one. Arguments as for
+    ``StagedTask``.
     """
 
-    phases: tuple[str, ...] = ("discriminator", "generator")
     averaged: tuple[str, ...] = ("generator",)
 
     def __init__(
         self, config: AttnGANConfig, data: DataInfo, matcher: DAMSMMatcher
     ) -> None:
-        self.config, self.data = config, data
-        self.matcher_size = matcher.config.image_size
-        self.networks: dict[str, nn.Module] = {
-            "generator": Generator(config),
-            "discriminator": Discriminators(
-                Discriminator(config, i) for i in range(len(config.sizes))
-            ),
-            "matcher_text": matcher.text_encoder.requires_grad_(False).eval(),
-            "matcher_image": matcher.image_encoder.requires_grad_(False).eval(),
-        }
+        super().__init__(config, data, matcher)
+        stages = range(len(config.sizes))
+        self.networks["generator"] = Generator(config)
+        self.networks["discriminator"] = Discriminators(
+            Discriminator(config, stage) for stage in stages
+        )
         self._drawn: _Drawn | None = None  # of the discriminators' phase
 
     @staticmethod
@@ -235,12 +224,6 @@ class AttnGANTask(Task):
             for phase, rate in rates.items()
         }
 
-    def training_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """The loss of one phase, and scalars to log."""
-        if step.phase == "discriminator":
-            return self._discriminator_step(batch, step)
-        return self._generator_step(batch, step)
-
     def _discriminator_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         if step.accumulating:
             with torch.no_grad():
@@ -272,23 +255,13 @@ class AttnGANTask(Task):
         scored = self.networks["discriminator"](output.images, drawn.sentence)
         adversarial = adversarial_loss(scored, "non-saturating")
         kl = condition_kl(output.mu, output.logvar)
-        match = matching_term(
-            output.images[-1],
-            self.networks["matcher_image"],
-            self.matcher_size,
-            drawn.words,
-            drawn.sentence,
-            batch,
-            (config.gamma1, config.gamma2, config.gamma3),
-            step,
-        )
+        match = self._match(output.images[-1], drawn.words, drawn.sentence, batch, step)
         loss = adversarial + config.kl_weight * kl + config.damsm_weight * match
         return {"loss": loss, "adversarial": adversarial, "kl": kl, "damsm": match}
 
     def _draw(self, batch: Batch, step: Step) -> _Drawn:
         """Encode the captions and draw a picture for each, at every size."""
-        with torch.no_grad():
-            words, sentence = self.networks["matcher_text"](batch.tokens, batch.lengths)
+        words, sentence = self._read_for_matcher(batch)
         noise = step.randn(len(batch), self.config.noise_dim)
         eps = step.randn(len(batch), self.config.condition_dim)
         output = self.networks["generator"](noise, words, sentence, batch.mask, eps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import torch
@@ -13,7 +13,6 @@ from mmgen.data.vocabulary import Vocabulary
 from mmgen.interfaces import DataInfo
 from mmgen.layers.text import TextEncoder
 from mmgen.models.attngan.networks import GeneratorOutput, GeneratorSizes
-from mmgen.models.damsm import DAMSMMatcher
 from mmgen.sampling import (
     CaptionSampler,
     Graph,
@@ -141,61 +140,3 @@ class StagedSampler(CaptionSampler):
         inputs = example_captions(self.vocabulary, self.max_tokens)
         names = (*(f"image{s}" for s in sizes), *(f"attention{s}" for s in sizes[:-1]))
         return Graph.of(self, draw, inputs | example_noise(self.noise_dim), names)
-
-
-def check_sizes(config: GeneratorSizes, data: DataInfo) -> None:
-    """Refuse a data set whose pictures are not of the last stage's size.
-
-    Raises:
-        ValueError: both sizes.
-    """
-    if data.image_size != config.sizes[-1]:
-        raise ValueError(
-            f"config.sizes must end with the data set's image_size, {data.image_size}; "
-            f"got {config.sizes}."
-        )
-
-
-def check_matcher(frozen: Mapping[str, nn.Module], data: DataInfo) -> DAMSMMatcher:
-    """The matching model ``frozen["damsm"]``, made for the words of a data set.
-
-    Raises:
-        ValueError: none, something else, or one of another vocabulary.
-    """
-    matcher = frozen.get("damsm")
-    if not isinstance(matcher, DAMSMMatcher):
-        raise ValueError(
-            f"config.damsm must name a matching model: weights of the package "
-            f'("damsm-shapes64") or the folder of a run. Train one first: mmgen train '
-            f"damsm --data NAME --out runs/damsm. Got a {type(matcher).__name__}."
-        )
-    check_vocabulary("damsm", matcher.vocabulary, data)
-    return matcher
-
-
-def check_vocabulary(field: str, known: Vocabulary, data: DataInfo) -> None:
-    """Refuse a trained model that knows other words than a data set.
-
-    Raises:
-        ValueError: what each knows.
-    """
-    if known != data.vocabulary:
-        raise ValueError(
-            f"config.{field} must name a model of this data set's vocabulary "
-            f"({len(data.vocabulary)} tokens, language {data.vocabulary.language!r}); "
-            f"it has {len(known)}, {known.language!r}. Choose its language, or train "
-            f"one: mmgen train {field} --data {data.name}."
-        )
-
-
-def copied(encoder: TextEncoder) -> TextEncoder:
-    """The same encoder without dropout: a caption here must lose no word."""
-    copy = TextEncoder(
-        encoder.vocabulary_size,
-        encoder.embedding_dim,
-        encoder.feature_dim,
-        encoder.pooling,
-        dropout=0.0,
-    )
-    copy.load_state_dict(encoder.state_dict())
-    return copy

@@ -7,13 +7,14 @@ codes that is fitted after training).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from mmgen.data.batch import Batch
 from mmgen.data.vocabulary import Vocabulary
-from mmgen.interfaces import NOTHING, Task
+from mmgen.interfaces import NOTHING, DataInfo, Step, Task
 from mmgen.layers.mixtures import MixturePrior
 from mmgen.models.multimodal_vae.model import (
     MultimodalVAE,
@@ -30,12 +31,6 @@ from mmgen.sampling import (
     in_parts,
     seeded_noise,
 )
-
-if TYPE_CHECKING:
-    from torch.optim import Optimizer
-
-    from mmgen.data.batch import Batch
-    from mmgen.interfaces import DataInfo, Step
 
 DRAWS = 4  # codes of each picture that a step of the joint prior looks at
 

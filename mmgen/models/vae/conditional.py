@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from mmgen.conditioning import ConditionSampler, condition_encoder, left_open
+from mmgen.data.batch import Batch
 from mmgen.data.vocabulary import Vocabulary
-from mmgen.interfaces import NOTHING, Task
+from mmgen.interfaces import NOTHING, DataInfo, Step, Task
 from mmgen.layers.mixtures import MixturePrior
 from mmgen.layers.pictures import GaussianHead, PictureDecoder, PictureEncoder
 from mmgen.models.vae.unconditional import VAEConfig, VAEOutput, adam, negative_bound
@@ -26,12 +28,6 @@ from mmgen.objectives.variational import (
     reparameterise,
 )
 from mmgen.sampling import Graph, example_noise, in_parts, seeded_noise
-
-if TYPE_CHECKING:
-    from torch.optim import Optimizer
-
-    from mmgen.data.batch import Batch
-    from mmgen.interfaces import DataInfo, Step
 
 LEFT_OPEN = 0.1  # share of attributes that a training leaves open
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from mmgen.interfaces import NOTHING, Task
+from mmgen.data.batch import Batch
+from mmgen.interfaces import NOTHING, DataInfo, Step, Task
 from mmgen.layers.pictures import GaussianHead, PictureDecoder, PictureEncoder
 from mmgen.objectives.variational import (
     ELBO,
@@ -25,12 +27,6 @@ from mmgen.objectives.variational import (
     reparameterise,
 )
 from mmgen.sampling import Graph, Sampler, example_noise, in_parts, seeded_noise
-
-if TYPE_CHECKING:
-    from torch.optim import Optimizer
-
-    from mmgen.data.batch import Batch
-    from mmgen.interfaces import DataInfo, Step
 
 
 @dataclass(frozen=True)
