@@ -43,11 +43,7 @@ from mmgen.sampling import Graph, example_noise, in_parts, seeded_noise
 
 @dataclass(frozen=True)
 class CGANConfig:
-    """Sizes and choices of a conditional GAN.
-
-    Raises:
-        ValueError: a choice that does not exist, or a size the networks cannot have.
-    """
+    """Sizes and choices of a conditional GAN."""
 
     image_size: int = 32  # H = W, pixels: 32, 64 or 128; the data set's, when trained
     condition: Literal["sentence", "attributes"] = "sentence"  # reads captions, labels
@@ -181,7 +177,7 @@ LEFT_OPEN = 0.03  # share of attributes that a condition does not tell
 
 
 class CGANTask(Task):
-    """The training of a conditional GAN: networks, optimisers, losses.
+    """The training of a conditional GAN.
 
     One pass through the generator a step: the discriminator learns from its pictures
     first, then the same pictures carry the new discriminator's gradient back. The
@@ -381,10 +377,7 @@ class CGANSampler(ConditionSampler):
 
     @torch.no_grad()
     def sample(
-        self,
-        captions: Sequence[str | Mapping[str, str]],
-        seed: int = 0,
-        noise: Tensor | None = None,
+        self, captions: Sequence[Any], seed: int = 0, noise: Tensor | None = None
     ) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1], one for each caption (see ``read``).
 

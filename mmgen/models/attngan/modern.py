@@ -188,9 +188,7 @@ class ModernTask(StagedTask):
     Two copies of a text encoder go on learning: one what the generator needs, one what
     the discriminators need.
 
-    Args:
-        config, data, matcher: as for ``StagedTask``.
-        text: the encoder that both copies begin with.
+    Arguments as for ``StagedTask``, and the encoder that both copies begin with.
     """
 
     averaged: tuple[str, ...] = ("generator", "text")
