@@ -23,7 +23,7 @@ from benchmarks.timing import Comparison, Rounds, write
 from mmgen.data import Batch, load_dataset
 from mmgen.presets import find
 from mmgen.registry import METHODS, find_class
-from mmgen.training import fit
+from mmgen.training import build, fit
 from mmgen.training.config import SCALES
 
 
@@ -172,7 +172,7 @@ def run(
     tasks = []
     for _ in range(2):
         torch.manual_seed(0)
-        tasks.append(task_class.build(preset.config, dataset))
+        tasks.append(build(task_class, preset.config, dataset))
     settings = replace(
         preset.training,
         steps=10**9,

@@ -17,7 +17,8 @@ from torch import Tensor
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.emoji import EmojiDataset
 from mmgen.data.shapes import ShapesDataset
-from mmgen.interfaces import Describes, Draws, Imagines, Matches
+from mmgen.interfaces import Describes, Draws, Imagines, Matches, ReadsLabels
+from mmgen.objectives.labels import Labels
 from mmgen.pretrained import available, load
 from mmgen.registry import MEASURES, find_class
 
@@ -164,7 +165,31 @@ def _naming(asked: Asked) -> dict[str, Any]:
     return naming_accuracy(asked.sampler, dataset, dataset.language).to_json()
 
 
+def _knows_labels(sampler: Any, dataset: CaptionedDataset) -> bool:
+    return (
+        isinstance(sampler, ReadsLabels)
+        and dataset.alternatives is not None
+        and dict(sampler.attributes) == dataset.attributes
+    )
+
+
+def _labels_read(asked: Asked) -> dict[str, Any]:
+    """Captions of which every label that they specify is read, in one order of two."""
+    from mmgen.metrics.interval import Proportion
+
+    right = 0
+    for start in range(0, asked.count, BATCH):
+        batch = asked.dataset.batch(range(start, min(start + BATCH, asked.count)))
+        rows, counted = Labels.of_captions(batch, asked.dataset.alternatives)
+        assert counted is not None  # of captions some labels are open
+        read = asked.sampler.read_labels(batch.captions).to(rows.device)  # (B, A)
+        same = ((read == rows) | ~counted).all(dim=2)  # (1 + R, B)
+        right += int(same.any(dim=0).sum())
+    return {"overall": Proportion(right, asked.count).to_json()}
+
+
 SEMANTIC_ACCURACY = Measure(_draws_shapes, _semantic_accuracy)
+LABELS_READ = Measure(_knows_labels, _labels_read)
 COHERENCE = Measure(
     lambda sampler, data: (
         _draws_shapes(sampler, data) and isinstance(sampler, Imagines)

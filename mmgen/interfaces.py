@@ -155,6 +155,16 @@ class MatchesChosen(Matches, Protocol):
 
 
 @runtime_checkable
+class ReadsLabels(Protocol):
+    """Captions to labels."""
+
+    attributes: Mapping[str, Sequence[str]]  # label -> its values
+
+    def read_labels(self, captions: Sequence[str]) -> Tensor:
+        """The likeliest value of every label, (B, A) int64, -1 where none applies."""
+
+
+@runtime_checkable
 class Describes(Protocol):
     """Pictures to captions."""
 

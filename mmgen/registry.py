@@ -1,7 +1,8 @@
-"""The methods and the measures of the book, one line each, from their names.
+"""Methods, measures, data sets and commands, one line each, from their names.
 
-A value is ``"module:class"``; the module is imported only when it is used. The
-presets of a method stand in the module of its name in ``mmgen.presets``.
+No other file names a module in a string. A value is ``"module:class"``; the module is
+imported only when it is used. The presets of a method stand in the module of its name
+in ``mmgen.presets``.
 """
 
 from __future__ import annotations
@@ -28,9 +29,33 @@ MEASURES: dict[str, str] = {
     "coherence": "mmgen.evaluation:COHERENCE",
     "recombination": "mmgen.evaluation:RECOMBINATION",
     "naming": "mmgen.evaluation:NAMING",
+    "labels_read": "mmgen.evaluation:LABELS_READ",
     "r_precision": "mmgen.evaluation:R_PRECISION",
     "r_precision_image_to_text": "mmgen.evaluation:R_PRECISION_IMAGE_TO_TEXT",
     "r_precision_text_to_image": "mmgen.evaluation:R_PRECISION_TEXT_TO_IMAGE",
+}
+
+# name -> the class of a data set
+DATASETS: dict[str, str] = {
+    "shapes": "mmgen.data.shapes:ShapesDataset",
+    "emoji": "mmgen.data.emoji:EmojiDataset",
+    "cub": "mmgen.data.photographs:CUBDataset",
+    "coco": "mmgen.data.photographs:COCODataset",
+    "shards": "mmgen.data.storage.shards:ShardedDataset",  # any of these, packed
+    # any of the above, seen through a frozen network once and for all
+    "features": "mmgen.data.storage.features:FeatureDataset",
+}
+
+# name on the command line -> what it does, and who takes the words behind it
+COMMANDS: dict[str, tuple[str, str]] = {
+    "train": ("train a method on a data set, or go on", "mmgen.cli.train:train"),
+    "sample": ("draw captions with weights or a run", "mmgen.cli.sample:sample"),
+    "evaluate": ("measure weights or a run", "mmgen.cli.evaluate:evaluate"),
+    "data": ("look at a data set, or pack one", "mmgen.cli.data:data"),
+    "info": ("this machine, the methods and the weights", "mmgen.cli.info:info"),
+    "export": ("write weights as ONNX", "mmgen.cli.export:export"),
+    "weights": ("make published weights again", "mmgen.cli.weights:weights"),
+    "grade": ("grade a class's assignments", "mmgen.classroom.command:grade"),
 }
 
 

@@ -5,7 +5,6 @@ Only the standard library is imported here, so that ``mmgen --help`` answers at 
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import warnings
@@ -14,19 +13,8 @@ from typing import Any
 
 from mmgen.cli.options import UsageError
 from mmgen.errors import MmgenError
-from mmgen.registry import unknown
+from mmgen.registry import COMMANDS, find_class, unknown
 
-# Name -> what it does, and the function that takes the words behind it.
-COMMANDS: dict[str, tuple[str, str]] = {
-    "train": ("train a method on a data set, or go on", "mmgen.cli.train:train"),
-    "sample": ("draw captions with weights or a run", "mmgen.cli.sample:sample"),
-    "evaluate": ("measure weights or a run", "mmgen.cli.evaluate:evaluate"),
-    "data": ("look at a data set, or pack one", "mmgen.cli.data:data"),
-    "info": ("this machine, the methods and the weights", "mmgen.cli.info:info"),
-    "export": ("write weights as ONNX", "mmgen.cli.export:export"),
-    "weights": ("make published weights again", "mmgen.cli.weights:weights"),
-    "grade": ("grade a class's assignments", "mmgen.classroom.command:grade"),
-}
 # Errors that say what to do; anything else is a fault of ours, shown in full.
 EXPECTED = (MmgenError, ValueError, OSError, ImportError)
 
@@ -65,10 +53,7 @@ def _run(words: list[str]) -> int:
     name, *rest = words
     if name not in COMMANDS:
         raise UsageError(unknown("command", name, COMMANDS))
-    module, _, function = COMMANDS[name][1].partition(":")
-    command: Callable[[list[str]], int] = getattr(
-        importlib.import_module(module), function
-    )
+    command: Callable[[list[str]], int] = find_class(COMMANDS[name][1])
     return command(rest)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from typing import Any
 
 from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset, epoch_order
 from mmgen.data.vocabulary import LANGUAGES, Vocabulary, tokenize
+from mmgen.registry import DATASETS, find_class
 
 __all__ = [
     "DATASETS",
@@ -20,17 +20,6 @@ __all__ = [
     "load_dataset",
     "tokenize",
 ]
-
-# name -> "module:class"; the module is imported when its data set is asked for
-DATASETS: dict[str, str] = {
-    "shapes": "mmgen.data.shapes:ShapesDataset",
-    "emoji": "mmgen.data.emoji:EmojiDataset",
-    "cub": "mmgen.data.photographs.cub:CUBDataset",
-    "coco": "mmgen.data.photographs.coco:COCODataset",
-    "shards": "mmgen.data.storage.shards:ShardedDataset",  # any of these, packed
-    # any of the above, seen through a frozen network once and for all
-    "features": "mmgen.data.storage.features:FeatureDataset",
-}
 
 
 def load_dataset(
@@ -63,8 +52,7 @@ def load_dataset(
         raise ValueError(f"language must be one of {LANGUAGES}; got {language!r}.")
     if isinstance(image_size, bool) or not isinstance(image_size, int):
         raise ValueError(f"image_size must be a whole number; got {image_size!r}.")
-    module, _, class_name = DATASETS[name].partition(":")
-    dataset = getattr(importlib.import_module(module), class_name)
+    dataset = find_class(DATASETS[name])
     known = set(inspect.signature(dataset).parameters) - {
         "split",
         "image_size",

@@ -8,6 +8,7 @@ from mmgen.data.shapes import TAUGHT
 from mmgen.models.reader import ReaderConfig
 from mmgen.presets import Preset
 from mmgen.presets.datasets import both_languages
+from mmgen.presets.measured import SHAPES
 from mmgen.training import TrainingConfig
 
 
@@ -58,5 +59,6 @@ PUBLISHED = (
             ema_decay=0.99,
             gradient_clip=5.0,
         ),
+        measured=SHAPES,
     ),
 )
