@@ -19,7 +19,10 @@ TEXT = {
     ".sh", ".svg", ".toml", ".txt", ".yaml", ".yml",
 }  # fmt: skip
 # The methods share chapters where they share an idea.
-CHAPTER_OF = {"cvae": "vae", "mvae": "vae"}
+CHAPTER_OF = {
+    **dict.fromkeys(("cvae", "mvae"), "vae"),
+    **dict.fromkeys(("reader", "attngan-modern"), "attngan"),
+}
 
 
 def _files() -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mmgen.models.vae import VAEConfig
 from mmgen.presets import Preset
 from mmgen.presets.autoencoders import FLAT, SHAPES, on_cpu, picture_defaults
@@ -22,6 +24,6 @@ PUBLISHED = (
         VAEConfig(
             **FLAT, latent_dim=32, channels=32, hidden_dim=160, learning_rate=3e-3
         ),
-        on_cpu(steps=2000, ema_decay=0.99),
+        replace(on_cpu(steps=2000, ema_decay=0.99), precision="32-true"),
     ),
 )
