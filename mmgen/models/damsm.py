@@ -56,9 +56,8 @@ class DAMSMConfig:
     encoder: Literal["small", "inception", "efficientnet-lite0"] = "small"
     # of Inception: torchvision, which downloads them, or a path
     encoder_weights: str = "torchvision"
-    pooling: str = (
-        "last"  # sentence feature: last states (AttnGAN) or mean of the words
-    )
+    # sentence feature: last states (AttnGAN), or mean of the words
+    pooling: Literal["last", "mean"] = "last"
     dropout: float = 0.2  # share of a token's vector that is dropped in training
     word_range: float = 0.1  # fresh token vectors lie within; 1.73 gives unit variance
     gamma1: float = 4.0  # sharpness of the attention over regions
