@@ -89,6 +89,7 @@ _TRAINING = TrainingConfig(
     batch_size=32, ema_decay=0.998, gradient_clip=5.0, channels_last=True
 )
 _FROM_READER = replace(_SMALL, damsm="damsm-shapes64", reader="reader-shapes64")
+_SLOWER = replace(_FROM_READER, learning_rate=7e-4, discriminator_learning_rate=6e-4)
 
 PUBLISHED = (
     # one object first: shapes, colours and grounds are learned in a third of the steps
@@ -100,13 +101,23 @@ PUBLISHED = (
         replace(_TRAINING, steps=2500),
         stage=True,
     ),
+    # then one and two, twice: the rate falls to nothing, and begins once more
+    Preset(
+        "attngan-shapes64-second",
+        "attngan-modern",
+        {**_SHAPES, "objects": (1, 2)},
+        _SLOWER,
+        replace(_TRAINING, steps=3500, schedule="cosine", warmup_steps=100),
+        start="attngan-shapes64-first",
+        stage=True,
+    ),
     Preset(
         "attngan-shapes64",
         "attngan-modern",
         {**_SHAPES, "objects": (1, 2)},
-        replace(_FROM_READER, learning_rate=7e-4, discriminator_learning_rate=6e-4),
+        _SLOWER,
         replace(_TRAINING, steps=3500, schedule="cosine", warmup_steps=100),
-        start="attngan-shapes64-first",
+        start="attngan-shapes64-second",
         measured=SHAPES,
     ),
     Preset(
