@@ -36,7 +36,7 @@ from mmgen.layers.blocks import (
 )
 from mmgen.objectives.adversarial import *  # noqa: F403 - the chapter finds them here
 from mmgen.objectives.adversarial import OBJECTIVES
-from mmgen.objectives.contrastive import wrong_pairs
+from mmgen.objectives.contrastive import pair_matching_loss, wrong_pairs  # noqa: F401
 from mmgen.objectives.labels import Asked, Labels
 from mmgen.sampling import Graph, example_noise, in_parts, seeded_noise
 
