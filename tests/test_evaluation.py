@@ -125,12 +125,13 @@ def test_pictures_by_a_scorer(
     assert found["r_precision"]["scorer"] == f"damsm-shapes{SIZE}-scorer"
 
 
-class TestEmoji:
-    @pytest.fixture(scope="class")
-    def roles(self) -> CaptionedDataset:
-        pytest.importorskip("emoji")
-        return load_dataset("emoji", "test", 16, subset="roles", split_by="combination")
+@pytest.fixture(scope="module")
+def roles() -> CaptionedDataset:
+    pytest.importorskip("emoji")
+    return load_dataset("emoji", "test", 16, subset="roles", split_by="combination")
 
+
+class TestEmoji:
     def test_recombination_and_names(self, roles: CaptionedDataset) -> None:
         found = measure(Namer(roles), roles, 20, 0, "cpu")
         assert list(found) == ["recombination", "naming"]
