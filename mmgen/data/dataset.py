@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -61,6 +61,16 @@ def check_batch_size(
             f"batch_size must lie in 1..{len(dataset)}, the samples of {dataset.name} "
             f"({dataset.split}); got {batch_size}."
         )
+
+
+class Order(NamedTuple):
+    """Which samples a process takes, and from which step on."""
+
+    batch_size: int  # of all processes
+    seed: int
+    start_step: int
+    rank: int
+    world_size: int
 
 
 class CaptionedDataset(ABC):
@@ -137,9 +147,17 @@ class CaptionedDataset(ABC):
         Raises:
             ValueError: a batch that the data set or the processes cannot fill.
             WorkerError: a worker that died.
+            ShardError: a shard that cannot be read to its end.
         """
         check_batch_size(self, batch_size, world_size)
-        steps = _Steps(len(self), batch_size, seed, start_step, rank, world_size)
+        order = Order(batch_size, seed, start_step, rank, world_size)
+        yield from self._batches(order, device, workers)
+
+    def _batches(
+        self, order: Order, device: torch.device | str, workers: int
+    ) -> Iterator[Batch]:
+        """What ``batches`` gives, in an order that has been checked."""
+        steps = _Steps(len(self), *order)
         if workers == 0:
             for rows, epoch in steps:
                 yield self.finish(self.prepare(rows, epoch), device)
@@ -150,7 +168,7 @@ class CaptionedDataset(ABC):
             num_workers=workers,
             persistent_workers=False,
         )
-        for (prepared,) in handed_over(loader, start_step):
+        for (prepared,) in handed_over(loader, order.start_step):
             yield self.finish(prepared, device)
 
 

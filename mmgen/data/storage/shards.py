@@ -40,7 +40,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from mmgen.data.batch import Batch
-from mmgen.data.dataset import CaptionedDataset, check_batch_size, epoch_order
+from mmgen.data.dataset import CaptionedDataset, Order, epoch_order
 from mmgen.data.draws import draws
 from mmgen.data.files import write_atomically
 from mmgen.data.photographs.dataset import (
@@ -376,40 +376,17 @@ class ShardedDataset(CaptionedDataset):
         name_skipped(prepared, self.skipped, self.name)
         return to_batch(prepared, device)
 
-    def batches(
-        self,
-        batch_size: int,
-        *,
-        seed: int = 0,
-        start_step: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        device: torch.device | str = "cpu",
-        workers: int = 0,
+    def _batches(
+        self, order: Order, device: torch.device | str, workers: int
     ) -> Iterator[Batch]:
-        """Shuffled batches without end, beginning at any step, read as streams.
-
-        Args:
-            batch_size: samples of a step over all processes; a multiple of world_size.
-            seed: order of the samples.
-            start_step: step to begin at; the same batches follow as in one long run.
-            rank, world_size: this process takes the rank-th part of every batch.
-            device: where the tensors end.
-            workers: processes that read and decode; at most one a lane is used.
-
-        Raises:
-            ValueError: a batch that the data set or the processes cannot fill.
-            ShardError: a shard that cannot be read to its end.
-            WorkerError: a worker that died.
-        """
-        check_batch_size(self, batch_size, world_size)
-        plan = _Plan(self, batch_size, seed, start_step, rank, world_size)
+        """Batches read as streams; at most one process a lane reads and decodes."""
+        plan = _Plan(self, *order)
         used = min(workers, len(plan.parts))
         if used == 0:
             for parts in plan:
                 yield self.finish(_joined([parts]), device)
         loader = DataLoader(plan, batch_size=None, num_workers=used)
-        for pieces in handed_over(loader, start_step, per_step=used):
+        for pieces in handed_over(loader, order.start_step, per_step=used):
             yield self.finish(_joined(pieces), device)
 
     def _read(self, shard: int, start: int, stop: int) -> Iterator[dict[str, Any]]:
