@@ -266,12 +266,13 @@ class CGANTask(Task):
         wrong = wrong_pairs(others[first : first + len(batch)], others)  # (B, N)
         objective = OBJECTIVES[self.config.objective]
         adversarial = objective.discriminator(real, fake, of_reals[:, :count], wrong)
-        matching = asked.matching_loss(of_reals, self._shows(batch), step)
+        shows = self._shows(batch)
+        matching = asked.matching_loss(of_reals, shows, step)
         loss = adversarial + self.config.matching_weight * matching
         if self.config.labels:
             # a picture also has to look real with its labels
             loss = loss + asked.label_discriminator_loss(
-                objective, of_reals, self._shows(batch), of_fakes, self._meets(batch)
+                objective, of_reals, shows, of_fakes, self._meets(batch)
             )
         logged = {"adversarial": adversarial, "matching": matching}
         return {"loss": loss, **logged, "real": real.mean(), "fake": fake.mean()}
@@ -289,10 +290,11 @@ class CGANTask(Task):
         )
         fake = logits.diagonal(step.rank * len(batch))
         adversarial = OBJECTIVES[self.config.objective].generator(fake)
-        matching = asked.matching_loss(logits, self._meets(batch), step)
+        meets = self._meets(batch)
+        matching = asked.matching_loss(logits, meets, step)
         loss = adversarial + self.config.matching_weight * matching
         if self.config.labels:
-            loss = loss + asked.label_generator_loss(logits, self._meets(batch))
+            loss = loss + asked.label_generator_loss(logits, meets)
         return {"loss": loss, "adversarial": adversarial, "matching": matching}
 
     def _encode(self, batch: Batch) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,11 +46,13 @@ class StagedTask(Task):
             return self._discriminator_step(batch, step)
         return self._generator_step(batch, step)
 
+    @abstractmethod
     def _discriminator_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        raise NotImplementedError
+        """The loss of the discriminators, and scalars to log."""
 
+    @abstractmethod
     def _generator_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        raise NotImplementedError
+        """The loss of the generator, and scalars to log."""
 
     @torch.no_grad()
     def _read_for_matcher(self, batch: Batch) -> tuple[Tensor, Tensor]:
