@@ -6,7 +6,7 @@ from typing import Any
 
 from mmgen.models.attngan import AttnGANConfig
 from mmgen.presets import Preset
-from mmgen.presets.datasets import both_languages
+from mmgen.presets.datasets import begun, both_languages
 from mmgen.training import TrainingConfig
 
 
@@ -16,12 +16,9 @@ def at_scale(scale: str, data_name: str) -> Preset:
         return _paper(data_name)
     full = scale == "full"
     config = AttnGANConfig.small(damsm=f"damsm-{data_name}64")
-    data: dict[str, Any] = {
-        "name": data_name,
-        "split": "train",
-        "image_size": 64 if full else 32,
-        "language": both_languages(data_name),
-    }
+    data: dict[str, Any] = begun(
+        data_name, 64 if full else 32, both_languages(data_name)
+    )
     if data_name == "emoji":
         data["split_by"] = "combination"
     if data_name == "shapes":

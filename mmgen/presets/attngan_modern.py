@@ -8,7 +8,7 @@ from typing import Any
 from mmgen.data.shapes import TAUGHT
 from mmgen.models.attngan import ModernConfig
 from mmgen.presets import Preset
-from mmgen.presets.datasets import LABELLED, both_languages
+from mmgen.presets.datasets import LABELLED, TAUGHT_SHAPES, begun, both_languages
 from mmgen.presets.measured import EMOJI, SHAPES
 from mmgen.training import TrainingConfig
 
@@ -16,12 +16,9 @@ from mmgen.training import TrainingConfig
 def at_scale(scale: str, data_name: str) -> Preset:
     """What is trained at "smoke", "laptop" or "full" scale on a data set."""
     full = scale == "full"
-    data: dict[str, Any] = {
-        "name": data_name,
-        "split": "train",
-        "image_size": 64 if full else 32,
-        "language": both_languages(data_name),
-    }
+    data: dict[str, Any] = begun(
+        data_name, 64 if full else 32, both_languages(data_name)
+    )
     if data_name == "emoji":
         data["split_by"] = "combination"
     if data_name == "shapes":
@@ -78,13 +75,6 @@ _SMALL = ModernConfig(
     learning_rate=1e-3,
     discriminator_learning_rate=8e-4,
 )
-_SHAPES = {
-    "name": "shapes",
-    "split": "train",
-    "image_size": 64,
-    "language": "both",
-    "attributes": TAUGHT,
-}
 _TRAINING = TrainingConfig(
     batch_size=32, ema_decay=0.998, gradient_clip=5.0, channels_last=True
 )
@@ -96,7 +86,7 @@ PUBLISHED = (
     Preset(
         "attngan-shapes64-first",
         "attngan-modern",
-        {**_SHAPES, "objects": (1,)},
+        {**TAUGHT_SHAPES, "objects": (1,)},
         _FROM_READER,
         replace(_TRAINING, steps=2500),
         stage=True,
@@ -105,7 +95,7 @@ PUBLISHED = (
     Preset(
         "attngan-shapes64-second",
         "attngan-modern",
-        {**_SHAPES, "objects": (1, 2)},
+        {**TAUGHT_SHAPES, "objects": (1, 2)},
         _SLOWER,
         replace(_TRAINING, steps=3500, schedule="cosine", warmup_steps=100),
         start="attngan-shapes64-first",
@@ -114,7 +104,7 @@ PUBLISHED = (
     Preset(
         "attngan-shapes64",
         "attngan-modern",
-        {**_SHAPES, "objects": (1, 2)},
+        {**TAUGHT_SHAPES, "objects": (1, 2)},
         _SLOWER,
         replace(_TRAINING, steps=3500, schedule="cosine", warmup_steps=100),
         start="attngan-shapes64-second",
@@ -124,10 +114,7 @@ PUBLISHED = (
         "attngan-emoji64",
         "attngan-modern",
         {
-            "name": "emoji",
-            "split": "train",
-            "image_size": 64,
-            "language": "both",
+            **begun("emoji", 64, "both"),
             "split_by": "combination",
         },
         replace(_SMALL, damsm="damsm-emoji64", augment=True),

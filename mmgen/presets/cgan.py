@@ -8,7 +8,7 @@ from typing import Any
 from mmgen.data.shapes import TAUGHT
 from mmgen.models.cgan import CGANConfig
 from mmgen.presets import Preset
-from mmgen.presets.datasets import LABELLED, both_languages
+from mmgen.presets.datasets import LABELLED, TAUGHT_SHAPES, begun, both_languages
 from mmgen.presets.measured import SHAPES
 from mmgen.training import TrainingConfig
 
@@ -16,12 +16,9 @@ from mmgen.training import TrainingConfig
 def at_scale(scale: str, data_name: str) -> Preset:
     """What is trained at "smoke", "laptop" or "full" scale on a data set."""
     full = scale == "full"
-    data: dict[str, Any] = {
-        "name": data_name,
-        "split": "train",
-        "image_size": 64 if full else 32,
-        "language": both_languages(data_name) if full else "en",
-    }
+    data: dict[str, Any] = begun(
+        data_name, 64 if full else 32, both_languages(data_name) if full else "en"
+    )
     if data_name == "shapes" and full:
         data |= {"objects": (1, 2), "attributes": TAUGHT}
     elif data_name == "shapes":
@@ -85,13 +82,6 @@ _SMALL = CGANConfig(
     discriminator_rate=8e-4,
 )
 
-_SHAPES = {
-    "name": "shapes",
-    "split": "train",
-    "image_size": 64,
-    "language": "both",
-    "attributes": TAUGHT,
-}
 _TRAINING = TrainingConfig(
     batch_size=48, ema_decay=0.998, gradient_clip=5.0, channels_last=True
 )
@@ -101,7 +91,7 @@ PUBLISHED = (
     Preset(
         "cgan-shapes64-first",
         "cgan",
-        {**_SHAPES, "objects": (1,)},
+        {**TAUGHT_SHAPES, "objects": (1,)},
         replace(_SMALL, labels=True),
         replace(_TRAINING, steps=1500),
         stage=True,
@@ -109,7 +99,7 @@ PUBLISHED = (
     Preset(
         "cgan-shapes64",
         "cgan",
-        {**_SHAPES, "objects": (1, 2)},
+        {**TAUGHT_SHAPES, "objects": (1, 2)},
         replace(_SMALL, labels=True),
         replace(_TRAINING, steps=2500, schedule="cosine", warmup_steps=100),
         start="cgan-shapes64-first",
@@ -119,10 +109,7 @@ PUBLISHED = (
         "cgan-emoji64",
         "cgan",
         {
-            "name": "emoji",
-            "split": "train",
-            "image_size": 64,
-            "language": "en",
+            **begun("emoji", 64, "en"),
             "subset": "roles",
             "split_by": "combination",
         },

@@ -7,19 +7,15 @@ from typing import Any
 from mmgen.data.shapes import TAUGHT
 from mmgen.models.reader import ReaderConfig
 from mmgen.presets import Preset
-from mmgen.presets.datasets import both_languages
+from mmgen.presets.datasets import begun, both_languages
 from mmgen.presets.measured import SHAPES
 from mmgen.training import TrainingConfig
 
 
 def at_scale(scale: str, data_name: str) -> Preset:
     """What is trained at "smoke", "laptop" or "full" scale on a data set."""
-    data: dict[str, Any] = {
-        "name": data_name,
-        "split": "train",
-        "image_size": 32,  # nobody looks at the pictures
-        "language": both_languages(data_name),
-    }
+    # nobody looks at the pictures
+    data: dict[str, Any] = begun(data_name, 32, both_languages(data_name))
     if data_name == "emoji":
         data["split_by"] = "combination"
     if data_name == "shapes":
@@ -43,10 +39,7 @@ PUBLISHED = (
         "reader-shapes64",
         "reader",
         {
-            "name": "shapes",
-            "split": "train",
-            "image_size": 32,
-            "language": "both",
+            **begun("shapes", 32, "both"),
             "objects": (1, 2),
             "attributes": TAUGHT,
         },
