@@ -7,7 +7,7 @@ THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MMGEN_SCALE=laptop CUDA_VISIBLE_D
 BIN := .venv/bin
 EXTRAS := data,notebooks,metrics,logging,export,assignments,book,dev
 
-.PHONY: book serve test lint notebooks bench assignments slides weights clean
+.PHONY: book serve test lint notebooks smoke bench assignments slides weights clean
 
 book: .venv/installed
 	@$(BIN)/python book/tools/vendor.py
@@ -44,6 +44,11 @@ test: book lint
 
 notebooks: .venv/installed
 	$(BIN)/python book/tools/execute.py
+
+# every cell of every notebook once, at the smallest size, without comparing outputs
+smoke: .venv/installed
+	$(THREADS) MMGEN_SCALE=smoke $(BIN)/python -m pytest -n 2 -q \
+	  -k at_smoke_scale tests/test_notebooks.py
 
 # without those that train for many minutes or need a run: they say so by SLOW = "why"
 bench: .venv/installed

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MASTERS = sorted((ROOT / "notebooks" / "assignments").glob("*/*.ipynb"))
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 chapters = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
@@ -134,6 +135,56 @@ def test_what_was_normalised_stays_as_it_is(path, monkeypatch):
 @chapters
 def test_a_chapter_is_small(path):
     assert path.stat().st_size < 1_500_000
+
+
+def words_of(path: Path) -> int:
+    """Words of a chapter's Markdown export, code and printed outputs included."""
+    from nbconvert import MarkdownExporter
+
+    text, _ = MarkdownExporter().from_filename(str(path))
+    text = re.sub(r"<[^>]*>", " ", text)  # what a table is set with
+    return len(re.sub(r"!\[[^\]]*\]\([^)]*\)", " ", text).split())
+
+
+@chapters
+def test_a_chapter_is_a_lesson_of_45_minutes(path):
+    # 4,500 words: at 100 a minute, code and formulas among them
+    assert words_of(path) <= 4500
+
+
+@chapters
+def test_the_first_cell_chooses_scale_and_device(path):
+    first = _source(_code(path)[0])
+    assert "scale = explore.scale()" in first
+    assert re.search(r"device = explore\.device\(", first)
+
+
+@chapters
+def test_cells_that_show_results_are_folded(path):
+    shows = ("explore.compare(", "explore.verdicts(", "explore.results(")
+    unfolded = [
+        i
+        for i, cell in enumerate(_code(path))
+        if any(call in _source(cell) for call in (*shows, "explore.loss_curves("))
+        and "hide-input" not in cell["metadata"].get("tags", [])
+    ]
+    assert unfolded == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path",
+    [*CHAPTERS, *MASTERS],
+    ids=lambda path: path.stem if path in CHAPTERS else f"{path.stem} assignment",
+)
+def test_every_cell_runs_at_smoke_scale(path, monkeypatch):
+    # that the switch works: what is printed is compared at laptop scale, by nbval
+    nbformat = pytest.importorskip("nbformat")
+    monkeypatch.syspath_prepend(ROOT / "book" / "tools")
+    execute = importlib.import_module("execute")
+    for name, value in (execute.ENVIRONMENT | {"MMGEN_SCALE": "smoke"}).items():
+        monkeypatch.setenv(name, value)
+    execute.execute(nbformat.read(path, as_version=4), path.parent)
 
 
 @chapters

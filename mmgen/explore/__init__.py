@@ -1,4 +1,6 @@
-"""Figures and widgets of the chapters; matplotlib and ipywidgets load when drawn with.
+"""What chapters show: figures, tables, source code and widgets; and where they run.
+
+matplotlib and ipywidgets load when drawn with.
 
 Every figure stands on one light card, in every theme: its colours are chosen against
 that card, so a page in dark mode shows the very figure that was checked in light mode.
@@ -15,18 +17,32 @@ from mmgen.explore.figures import (
     show,
 )
 from mmgen.explore.interpolation import interpolate
+from mmgen.explore.settings import SettingError, device, results, scale, train
+from mmgen.explore.source import source
+from mmgen.explore.tables import DATA, compare, table
+from mmgen.explore.verdicts import verdicts
 from mmgen.explore.widgets import frames_explorer, grid_explorer
 
 __all__ = [
     "CARD",
+    "DATA",
     "INK",
     "PALETTE",
+    "SettingError",
     "attention_overlay",
+    "compare",
+    "device",
     "frames_explorer",
     "grid_explorer",
     "image_grid",
     "interpolate",
     "loss_curves",
     "new_figure",
+    "results",
+    "scale",
     "show",
+    "source",
+    "table",
+    "train",
+    "verdicts",
 ]

@@ -1,0 +1,1 @@
+"""Descriptions of the chapters' diagrams, drawn by diagrams.py: a module each."""
