@@ -7,6 +7,7 @@ import pickle
 import re
 import stat
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +28,8 @@ from mmgen.data.emoji import art as emoji_module
 from mmgen.data.emoji.art import CACHE_NAME
 from mmgen.data.emoji.dataset import resized
 from mmgen.data.vocabulary import tokenize
+
+CARD = Path(__file__).parents[2] / "book" / "data" / "emoji.md"
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +77,8 @@ def test_3944_emoji_have_a_picture_and_two_names():
     groups = Counter(item.group for item in art.items)
     assert groups["Animals & Nature"] == 153 and groups["Food & Drink"] == 135
     assert groups[None] == 14  # newer than the table of groups
+    card = re.findall(r"^\| .+ \| ([\d,]+) \|$", CARD.read_text("utf-8"), re.M)
+    assert sorted(int(n.replace(",", "")) for n in card) == sorted(groups.values())
 
 
 @pytest.mark.parametrize(
