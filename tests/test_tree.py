@@ -170,9 +170,12 @@ def test_glossary_has_both_languages():
         for line in glossary.splitlines()
         if line.startswith("| ") and not line.startswith(("| term", "| ---"))
     ]
-    assert len(rows) >= 60
-    assert [
-        r for r in rows if len(r) != 3 or not re.search("[\u4e00-\u9fff]", r[1])
-    ] == []
+    assert len(rows) >= 100
+    # the mainland's term, another in brackets, and after a mark Taiwan's if it differs
+    term = r"[\w ]*[\u4e00-\u9fff][\w ]*"
+    terms = f"{term}(?:、{term})*"
+    chinese = re.compile(f"{terms}(?:（{terms}）)?(?:；臺：{terms})?")
+    assert [r for r in rows if len(r) != 3 or not chinese.fullmatch(r[1])] == []
+    assert [r for r in rows if not r[0] or not r[2]] == []
     names = [row[0] for row in rows]
     assert len(names) == len(set(names))

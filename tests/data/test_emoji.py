@@ -7,6 +7,7 @@ import pickle
 import re
 import stat
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +27,9 @@ from mmgen.data.emoji import (
 from mmgen.data.emoji import art as emoji_module
 from mmgen.data.emoji.art import CACHE_NAME
 from mmgen.data.emoji.dataset import resized
+from mmgen.data.vocabulary import tokenize
+
+CARD = Path(__file__).parents[2] / "book" / "data" / "emoji.md"
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,8 @@ def test_3944_emoji_have_a_picture_and_two_names():
     groups = Counter(item.group for item in art.items)
     assert groups["Animals & Nature"] == 153 and groups["Food & Drink"] == 135
     assert groups[None] == 14  # newer than the table of groups
+    card = re.findall(r"^\| .+ \| ([\d,]+) \|$", CARD.read_text("utf-8"), re.M)
+    assert sorted(int(n.replace(",", "")) for n in card) == sorted(groups.values())
 
 
 @pytest.mark.parametrize(
@@ -88,11 +94,29 @@ def test_3944_emoji_have_a_picture_and_two_names():
          None, "light", None),
         ("#️⃣", "keycap number sign", "按键：井号", "Symbols", None, None, None),
         ("🇨🇮", "Côte d'Ivoire", "科特迪瓦", "Flags", None, None, None),
+        ("🇨🇬", "Congo-Brazzaville", "刚果（布）", "Flags", None, None, None),
+        ("🇨🇩", "Congo-Kinshasa", "刚果（金）", "Flags", None, None, None),
+        ("🇨🇨", "Cocos (Keeling) Islands", "科科斯（基林）群岛", "Flags", None, None,
+         None),
     ],
 )  # fmt: skip
 def test_names_and_labels(character, english, chinese, group, person, tone, role):
     item = next(i for i in load_art().items if i.character == character)
     assert item == Emoji(character, english, chinese, group, person, tone, role)
+
+
+def test_chinese_names_hold_full_width_marks_in_their_places():
+    items = load_art().items
+    assert not [i.chinese for i in items if re.search(r"[()_:]", i.chinese)]
+    # after a colon stands what a person, a family or a keycap is like, never a place
+    assert not [i.chinese for i in items if i.group == "Flags" and "：" in i.chinese]
+    brackets = [i.chinese for i in items if re.search("[（）]", i.chinese)]
+    assert brackets == ["科科斯（基林）群岛", "刚果（金）", "刚果（布）"]
+
+
+def test_marks_are_no_tokens():
+    """So that published weights read the names as they did before they had brackets."""
+    assert tokenize("刚果（布）") == tokenize("刚果：布") == ["刚", "果", "布"]
 
 
 def test_83_roles_exist_as_woman_and_man_in_five_skin_tones():

