@@ -232,9 +232,9 @@ def words(seeds: int = 3, steps: int = 500) -> dict[str, Any]:
 
     def trained(word_range: float, seed: int) -> Any:
         torch.manual_seed(seed)
-        task = ConditionalVAETask.build(config, data)  # type: ignore[arg-type]
-        table = task.networks["cvae"].text.embedding.weight  # type: ignore[union-attr]
-        nn.init.uniform_(table, -word_range, word_range)  # type: ignore[arg-type]
+        task = ConditionalVAETask.build(config, data)
+        table = task.networks["cvae"].text.embedding.weight
+        nn.init.uniform_(table, -word_range, word_range)
         (optimizer,) = task.optimizers().values()
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, config.learning_rate, steps, pct_start=0.1
@@ -249,7 +249,7 @@ def words(seeds: int = 3, steps: int = 500) -> dict[str, Any]:
                 [captions[row] for row in rows.tolist()],
             )
             step = SimpleNamespace(index=index, randn=torch.randn)
-            loss = task.training_step(batch, step)["loss"]  # type: ignore[arg-type]
+            loss = task.training_step(batch, step)["loss"]
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -56,7 +56,7 @@ def test_files_that_a_story_names_exist(page):
     assert [m for m in modules if not (ROOT / f"benchmarks/{m}.py").exists()] == []
 
 
-@pytest.mark.parametrize("block", _blocks())
+@pytest.mark.parametrize("block", list(_blocks()))
 def test_code_of_a_story_runs(block, capsys):
     exec(compile(block, "story", "exec"), {"__name__": "story"})
 
