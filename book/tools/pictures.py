@@ -267,7 +267,7 @@ def draw_pairs_of_the_prior() -> None:
         f"{caption}: {'RIGHT' if right else 'WRONG'}"
         for caption, right in zip(captions, verdicts, strict=True)
     ]
-    grid = explore.image_grid(pictures, words, columns=3, tile=1.5)
+    grid = explore.image_grid(pictures, words, columns=3, tile=1.1)
     save(grid, "casebook-pairs.png", 200, few=False)
 
 
@@ -276,7 +276,7 @@ def draw_climbed() -> None:
     batch, _, after = casebook.climbers(steps=60)
     rows = [i for i, each in enumerate(batch.captions) if language_of(each) == "en"][:6]
     captions = [batch.captions[i] for i in rows]
-    grid = explore.image_grid(after[rows], captions, columns=3, tile=1.5)
+    grid = explore.image_grid(after[rows], captions, columns=3, tile=1.1)
     save(grid, "casebook-climbed.png", 200, few=False)
 
 
