@@ -105,7 +105,8 @@ def measured(text: str, results: Path = RESULTS) -> tuple[Path, str]:
     """What ``{measured}`` stands for: ``benchmarks/shapes.json > speed > … > ,.0f``.
 
     Args:
-        text: file, keys down to a number or a string, and its format, between ``>``.
+        text: file, keys (of a list, places) down to a number or a string, and its
+            format, between ``>``.
         results: folder of the files.
 
     Returns:
@@ -119,9 +120,9 @@ def measured(text: str, results: Path = RESULTS) -> tuple[Path, str]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         for key in keys:
-            value = value[key]
+            value = value[int(key) if isinstance(value, list) else key]
         return path, format(value, form)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{text!r} names no measured value: {error!r}") from error
 
 

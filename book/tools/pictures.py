@@ -1,4 +1,4 @@
-"""Draw the book's own pictures: logo, favicon, landing page, data pages.
+"""Draw the book's own pictures: logo, favicon, landing page, data pages, casebook.
 
     python book/tools/pictures.py
 
@@ -19,7 +19,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for the benchmarks
 
-from benchmarks import agreement
+from benchmarks import agreement, casebook
 from mmgen import explore
 from mmgen.data import load_dataset
 from mmgen.data.shapes import (
@@ -28,11 +28,14 @@ from mmgen.data.shapes import (
     Scene,
     describe,
     judge,
+    language_of,
     parse,
     read,
     reasons,
     render,
 )
+from mmgen.metrics.coherence import pair_coherence
+from mmgen.pretrained import load
 
 BOOK = Path(__file__).resolve().parents[1]
 FIGURES = BOOK / "figures"
@@ -210,6 +213,81 @@ def draw_spoilt() -> None:
     save(figure, "spoilt.png", 110, few=False)
 
 
+def draw_runaway() -> None:
+    """The discriminators' loss of five trainings that ran away."""
+    stored = BOOK.parent / "results/attngan-runaway.json"
+    runs = json.loads(stored.read_text(encoding="utf-8"))["runs"]
+    figure, axis = explore.new_figure(width=4.8, height=3.6)
+    for i, run in enumerate(runs):
+        rows = [row for row in run["history"] if row["step"] >= 250]
+        steps = [row["step"] + run["after"] for row in rows]
+        losses = np.array([row["discriminator/loss"] for row in rows])
+        axis.plot(
+            steps,
+            losses / min(row["discriminator/loss"] for row in run["history"]),
+            color=explore.PALETTE[i],
+            linestyle=("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))[i],
+            label=f"run {i + 1}",
+        )
+    axis.set(yscale="log", ylim=(0.8, 300), xlabel="training step")
+    axis.set_ylabel("discriminators' loss / its lowest")
+    axis.legend(frameon=False)
+    save(figure, "casebook-runaway.png", 200)
+
+
+def draw_one_picture() -> None:
+    """One caption, six noises, three models."""
+    models = {"AttnGAN": "attngan", "CGAN": "cgan", "VAE": "cvae"}
+    figure, axes = explore.new_figure(len(models), 6, width=4.8, height=2.5)
+    for line, (name, method) in zip(axes, models.items(), strict=True):
+        drawn = load(f"{method}-shapes64").sample(["a red circle"] * 6, seed=1)
+        for place, picture in zip(line, drawn, strict=True):
+            pixels = ((picture + 1) / 2).clamp(0, 1).permute(1, 2, 0)
+            place.imshow(pixels, interpolation="nearest")
+            place.set(xticks=[], yticks=[])
+            place.spines[:].set(visible=True, color="#d9d7cf", linewidth=0.6)
+        line[0].set_ylabel(name, fontsize=10)
+    save(figure, "casebook-one-picture.png", 200, few=False)
+
+
+def draw_pairs_of_the_prior() -> None:
+    """Pictures and captions of the same codes, from the prior of the bound."""
+    speaker = load("mvae-shapes64")
+    generator = torch.Generator().manual_seed(7)
+    model, count = speaker.model, 9
+    with torch.no_grad():
+        noise = torch.randn(count, model.prior.noise_dim, generator=generator)
+        z = model.prior.sample(noise)
+        styles = torch.randn(count, 2 * speaker.config.style_dim, generator=generator)
+        pictures = model.decode(z, styles)
+        written = model.captions.write(z, "en", speaker.max_tokens)
+    captions = speaker.vocabulary.decode(written)
+    verdicts = pair_coherence(pictures, captions).verdicts
+    words = [
+        f"{caption}: {'RIGHT' if right else 'WRONG'}"
+        for caption, right in zip(captions, verdicts, strict=True)
+    ]
+    grid = explore.image_grid(pictures, words, columns=3, tile=1.1)
+    save(grid, "casebook-pairs.png", 200, few=False)
+
+
+def draw_climbed() -> None:
+    """Noise that has climbed a matcher's score."""
+    batch, _, after = casebook.climbers(steps=60)
+    rows = [i for i, each in enumerate(batch.captions) if language_of(each) == "en"][:6]
+    captions = [batch.captions[i] for i in rows]
+    grid = explore.image_grid(after[rows], captions, columns=3, tile=1.1)
+    save(grid, "casebook-climbed.png", 200, few=False)
+
+
+def draw_casebook() -> None:
+    """Figures of the casebook's stories."""
+    draw_runaway()
+    draw_one_picture()
+    draw_pairs_of_the_prior()
+    draw_climbed()
+
+
 if __name__ == "__main__":
     FIGURES.mkdir(exist_ok=True)
     draw_logos()
@@ -217,3 +295,4 @@ if __name__ == "__main__":
     draw_data()
     draw_evidence()
     draw_spoilt()
+    draw_casebook()

@@ -19,6 +19,7 @@ spec.loader.exec_module(book_pages)
 @pytest.fixture
 def results(tmp_path):
     content = {"speed": {"render, 64 px": {"rate": 12143.4}}, "device": "CPU"}
+    content["runs"] = [{"loss": 1.5}, {"loss": 2.5}]
     (tmp_path / "b.json").write_text(json.dumps(content))
     return tmp_path
 
@@ -27,6 +28,7 @@ def test_a_number_is_found_and_formatted(results):
     text = "b.json > speed > render, 64 px > rate > ,.0f"
     assert book_pages.measured(text, results) == (results / "b.json", "12,143")
     assert book_pages.measured("b.json > device > s", results)[1] == "CPU"
+    assert book_pages.measured("b.json > runs > 1 > loss > .1f", results)[1] == "2.5"
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,8 @@ def test_a_number_is_found_and_formatted(results):
         "b.json > speed > render, 32 px > rate > ,.0f",
         "b.json > device > .2f",
         "b.json > device > name > s",
+        "b.json > runs > 2 > loss > .1f",
+        "b.json > runs > last > loss > .1f",
     ],
 )
 def test_what_is_not_there_is_an_error_that_stops_the_build(results, text):
