@@ -253,9 +253,9 @@ class Asked(NamedTuple):
     def label_generator_loss(self, logits: Tensor, meets: Labels | None) -> Tensor:
         r"""E[max(0, 1 - s)] of generated pictures' ``label_scores``, a scalar >= 0.
 
-        Bounded below, unlike the hinge game's :math:`-E[s]`: a sum of ten scores that
-        may grow without end runs away with the game, because labels exaggerated beyond
-        any real picture's would be rewarded for ever.
+        Bounded below, unlike the hinge game's :math:`-E[s]`, which would reward labels
+        that are exaggerated beyond any real picture's. The bound alone does not keep
+        the game from running away.
         """
         return relu(1 - self.label_scores(logits, meets)).mean()
 

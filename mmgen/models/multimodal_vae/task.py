@@ -45,12 +45,12 @@ def joint_prior(config: MultimodalVAEConfig) -> MixturePrior:
 class MultimodalVAETask(Task):
     """Trains a ``MultimodalVAE`` on every subset that its fusion asks for.
 
-    The prior of the bound has to cover the codes of captions as well, and a caption
-    that leaves something open has a code between the clumps of pictures' codes: there
-    each decoder settles by itself what is open, and the two disagree. A config with
-    ``joint_prior`` asks for a second training, which begins with the weights of a
-    finished one (``start_from``), keeps them as they are, and fits another prior to the
-    codes of pictures alone (Ghosh et al. 2020, section 4). Joint samples come from it.
+    The prior of the bound has to cover the codes of pictures and of captions, and of
+    its codes the two decoders make pairs that agree less often than those of a prior
+    for pictures' codes alone. A config with ``joint_prior`` asks for a second training,
+    which begins with the weights of a finished one (``start_from``), keeps them as they
+    are, and fits such a prior, which may be larger (Ghosh et al. 2020, section 4). Joint
+    samples come from it.
     """
 
     phases = ("mvae",)
