@@ -115,6 +115,11 @@ def test_a_code_block_runs_by_itself(block: Block, tmp_path: Path, monkeypatch) 
         torch.set_num_threads(threads)
 
 
+def test_code_fits_the_page() -> None:
+    wide = [(b.name, x) for b in ALL for x in b.code.splitlines() if len(x) > 88]
+    assert wide == []
+
+
 def test_every_page_has_code_and_no_other_language() -> None:
     assert {block.language for block in ALL} <= {"python", "text"}
     assert {block.page for block in ALL} == {page.stem for page in PAGES}
