@@ -58,7 +58,7 @@ class RPrecision:
     ranks: list[int]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the single ranks; chance is 1 / candidates."""
+        """Everything but the single ranks; chance, without ties, is 1 / candidates."""
         return {
             **self.precision.to_json(),
             "candidates": self.candidates,
@@ -88,6 +88,13 @@ def r_precision(
 ) -> RPrecision:
     """R-precision of pictures with the captions that they were made for.
 
+    A tie of the true counterpart with another counts as lost: a scorer that gives every
+    pair the same score gets 0, and 1 / candidates is what guessing gets from scores
+    without ties. The two other conventions are to count a tie as won, by which such a
+    scorer gets 1, and to give 1 / k for k equal ones, by which it gets 1 / candidates;
+    the assignment on DAMSM asks for the last. They differ only where scores are
+    rounded, saturated or counts.
+
     Args:
         images: (N, 3, H, W) in [-1, 1], as the scorer takes them.
         captions: N texts, one a picture.
@@ -104,9 +111,8 @@ def r_precision(
         direction: "image_to_text", or "text_to_image" for the reverse choice.
 
     Returns:
-        The result, with n and 95 % interval. A tie of the true counterpart with another
-        counts as lost. If scorer and trainer are one network it carries a
-        warning, which is also issued.
+        The result, with n and 95 % interval. If scorer and trainer are one network it
+        carries a warning, which is also issued.
 
     Raises:
         ValueError: numbers of pictures, captions, class ids and scenes that differ,

@@ -1,6 +1,6 @@
 """Wrong answers to the AttnGAN capstone: question -> name -> (points, answer)."""
 
-_HEAD = "def discriminator_loss(judge, real, fake, sentence):"
+_HEAD = "def discriminator_loss(discriminator, real, fake, sentence):"
 
 MISTAKES: dict[str, dict[str, tuple[float, str]]] = {
     "q1": {
@@ -52,11 +52,11 @@ def augment(sentence, weight, bias, eps):
             _HEAD
             + """
     yes, no = (lambda l: F.softplus(-l).mean()), (lambda l: F.softplus(l).mean())
-    c, u = judge(real, sentence)
-    fc, fu = judge(fake, sentence)
+    c, u = discriminator(real, sentence)
+    fc, fu = discriminator(fake, sentence)
     refused = no(fu) + no(fc)
     if len(real) > 1:
-        refused = refused + no(judge(real[:-1], sentence[1:])[0])
+        refused = refused + no(discriminator(real[:-1], sentence[1:])[0])
     return (yes(u) + yes(c)) / 2 + refused / 3
 """,
         ),
@@ -65,11 +65,11 @@ def augment(sentence, weight, bias, eps):
             _HEAD
             + """
     yes, no = (lambda l: F.softplus(-l).mean()), (lambda l: F.softplus(l).mean())
-    c, u = judge(real, sentence)
-    fc, fu = judge(fake.detach(), sentence)
+    c, u = discriminator(real, sentence)
+    fc, fu = discriminator(fake.detach(), sentence)
     refused = no(fu) + no(fc)
     if len(real) > 1:
-        refused = refused + no(judge(real, sentence.roll(-1, 0))[0])
+        refused = refused + no(discriminator(real, sentence.roll(-1, 0))[0])
     return (yes(u) + yes(c)) / 2 + refused / 3
 """,
         ),
@@ -78,8 +78,8 @@ def augment(sentence, weight, bias, eps):
             _HEAD
             + """
     yes, no = (lambda l: F.softplus(-l).mean()), (lambda l: F.softplus(l).mean())
-    c, u = judge(real, sentence)
-    fc, fu = judge(fake.detach(), sentence)
+    c, u = discriminator(real, sentence)
+    fc, fu = discriminator(fake.detach(), sentence)
     return (yes(u) + yes(c)) / 2 + (no(fu) + no(fc)) / 3
 """,
         ),
@@ -88,9 +88,10 @@ def augment(sentence, weight, bias, eps):
             _HEAD
             + """
     yes, no = (lambda l: F.softplus(-l).mean()), (lambda l: F.softplus(l).mean())
-    c, u = judge(real, sentence)
-    fc, fu = judge(fake.detach(), sentence)
-    return yes(u) + yes(c) + no(fu) + no(fc) + no(judge(real[:-1], sentence[1:])[0])
+    c, u = discriminator(real, sentence)
+    fc, fu = discriminator(fake.detach(), sentence)
+    wrong, _ = discriminator(real[:-1], sentence[1:])
+    return yes(u) + yes(c) + no(fu) + no(fc) + no(wrong)
 """,
         ),
         "logarithms of sigmoids": (
@@ -99,11 +100,11 @@ def augment(sentence, weight, bias, eps):
             + """
     yes = lambda l: -torch.sigmoid(l).log().mean()
     no = lambda l: -(1 - torch.sigmoid(l)).log().mean()
-    c, u = judge(real, sentence)
-    fc, fu = judge(fake.detach(), sentence)
+    c, u = discriminator(real, sentence)
+    fc, fu = discriminator(fake.detach(), sentence)
     refused = no(fu) + no(fc)
     if len(real) > 1:
-        refused = refused + no(judge(real[:-1], sentence[1:])[0])
+        refused = refused + no(discriminator(real[:-1], sentence[1:])[0])
     return (yes(u) + yes(c)) / 2 + refused / 3
 """,
         ),
@@ -112,9 +113,9 @@ def augment(sentence, weight, bias, eps):
             _HEAD
             + """
     yes, no = (lambda l: F.softplus(-l).mean()), (lambda l: F.softplus(l).mean())
-    c, u = judge(real, sentence)
-    fc, fu = judge(fake.detach(), sentence)
-    wrong = yes(judge(real[:-1], sentence[1:])[0])
+    c, u = discriminator(real, sentence)
+    fc, fu = discriminator(fake.detach(), sentence)
+    wrong = yes(discriminator(real[:-1], sentence[1:])[0])
     return (yes(u) + yes(c)) / 2 + (no(fu) + no(fc) + wrong) / 3
 """,
         ),
@@ -123,8 +124,8 @@ def augment(sentence, weight, bias, eps):
         "KL summed where the mean is asked": (
             3,
             """
-def generator_loss(judged, damsm, mu, logvar, damsm_weight):
-    fooling = sum(F.softplus(-c).mean() + F.softplus(-u).mean() for c, u in judged)
+def generator_loss(logits, damsm, mu, logvar, damsm_weight):
+    fooling = sum(F.softplus(-c).mean() + F.softplus(-u).mean() for c, u in logits)
     kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(1).mean()
     return fooling + damsm_weight * damsm + kl
 """,
@@ -132,8 +133,8 @@ def generator_loss(judged, damsm, mu, logvar, damsm_weight):
         "last stage only": (
             2,
             """
-def generator_loss(judged, damsm, mu, logvar, damsm_weight):
-    c, u = judged[-1]
+def generator_loss(logits, damsm, mu, logvar, damsm_weight):
+    c, u = logits[-1]
     kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).mean()
     return F.softplus(-c).mean() + F.softplus(-u).mean() + damsm_weight * damsm + kl
 """,
@@ -141,8 +142,8 @@ def generator_loss(judged, damsm, mu, logvar, damsm_weight):
         "the weight on the KL as well": (
             3,
             """
-def generator_loss(judged, damsm, mu, logvar, damsm_weight):
-    fooling = sum(F.softplus(-c).mean() + F.softplus(-u).mean() for c, u in judged)
+def generator_loss(logits, damsm, mu, logvar, damsm_weight):
+    fooling = sum(F.softplus(-c).mean() + F.softplus(-u).mean() for c, u in logits)
     kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).mean()
     return fooling + damsm_weight * (damsm + kl)
 """,
@@ -150,8 +151,8 @@ def generator_loss(judged, damsm, mu, logvar, damsm_weight):
         "label 0 for the generator's pictures": (
             1,
             """
-def generator_loss(judged, damsm, mu, logvar, damsm_weight):
-    fooling = sum(F.softplus(c).mean() + F.softplus(u).mean() for c, u in judged)
+def generator_loss(logits, damsm, mu, logvar, damsm_weight):
+    fooling = sum(F.softplus(c).mean() + F.softplus(u).mean() for c, u in logits)
     kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).mean()
     return fooling + damsm_weight * damsm + kl
 """,
@@ -159,8 +160,8 @@ def generator_loss(judged, damsm, mu, logvar, damsm_weight):
         "the two heads averaged": (
             2,
             """
-def generator_loss(judged, damsm, mu, logvar, damsm_weight):
-    fooling = sum(F.softplus(-c).mean() + F.softplus(-u).mean() for c, u in judged) / 2
+def generator_loss(logits, damsm, mu, logvar, damsm_weight):
+    fooling = sum(F.softplus(-c).mean() + F.softplus(-u).mean() for c, u in logits) / 2
     kl = -0.5 * (1 + logvar - mu.square() - logvar.exp()).mean()
     return fooling + damsm_weight * damsm + kl
 """,

@@ -3,7 +3,7 @@
 MISTAKES: dict[str, dict[str, tuple[float, str]]] = {
     "q1": {
         "one softmax only, over the regions": (
-            3,
+            1,
             """
 def attend(words, regions, length, gamma1):
     scores = words[:length] @ regions.T
@@ -13,7 +13,7 @@ def attend(words, regions, length, gamma1):
 """,
         ),
         "the two softmaxes in the other order": (
-            2,
+            1,
             """
 def attend(words, regions, length, gamma1):
     scores = words[:length] @ regions.T
@@ -23,7 +23,7 @@ def attend(words, regions, length, gamma1):
 """,
         ),
         "gamma1 inside the first softmax": (
-            4,
+            2,
             """
 def attend(words, regions, length, gamma1):
     scores = words[:length] @ regions.T
@@ -33,7 +33,7 @@ def attend(words, regions, length, gamma1):
 """,
         ),
         "padding takes part in the competition": (
-            1,
+            0,
             """
 def attend(words, regions, length, gamma1):
     competing = torch.softmax(words @ regions.T, dim=0)
@@ -43,7 +43,7 @@ def attend(words, regions, length, gamma1):
 """,
         ),
         "exponentials without the maximum taken off": (
-            4,
+            2,
             """
 def attend(words, regions, length, gamma1):
     e = (words[:length] @ regions.T).exp()
@@ -55,7 +55,7 @@ def attend(words, regions, length, gamma1):
     },
     "q2": {
         "mean of the cosines": (
-            1,
+            0,
             """
 def word_score(words, contexts, length, gamma2):
     cosines = F.cosine_similarity(contexts[:length], words[:length], dim=1)
@@ -63,7 +63,7 @@ def word_score(words, contexts, length, gamma2):
 """,
         ),
         "padding counted": (
-            1,
+            0,
             """
 def word_score(words, contexts, length, gamma2):
     cosines = F.cosine_similarity(contexts, words, dim=1)
@@ -78,7 +78,7 @@ def word_score(words, contexts, length, gamma2):
 """,
         ),
         "divided by gamma2": (
-            1,
+            0,
             """
 def word_score(words, contexts, length, gamma2):
     cosines = F.cosine_similarity(contexts[:length], words[:length], dim=1)
@@ -86,7 +86,7 @@ def word_score(words, contexts, length, gamma2):
 """,
         ),
         "logarithm of a sum that overflows": (
-            4,
+            2,
             """
 def word_score(words, contexts, length, gamma2):
     cosines = F.cosine_similarity(contexts[:length], words[:length], dim=1)
@@ -152,6 +152,49 @@ def matching_loss(scores, class_ids, gamma3):
         ),
     },
     "q4": {
+        "everything passes": (
+            1,
+            """
+def passes(candidate):
+    return True
+""",
+        ),
+        "nothing passes": (
+            1,
+            """
+def passes(candidate):
+    return False
+""",
+        ),
+        "only that weights sum to one": (
+            2,
+            """
+def passes(candidate):
+    _, weights = candidate(torch.randn(5, 4), torch.randn(6, 4), 3, 4.0)
+    return torch.allclose(weights[:3].sum(1), torch.ones(3))
+""",
+        ),
+        "sums and one word, not gamma1": (
+            3,
+            """
+def passes(candidate):
+    words, regions = torch.randn(5, 4), torch.randn(6, 4)
+    _, weights = candidate(words, regions, 3, 4.0)
+    _, one = candidate(words, regions, 1, 4.0)
+    sums = torch.allclose(weights[:3].sum(1), torch.ones(3), atol=1e-5)
+    return sums and torch.allclose(one[0], torch.full((6,), 1 / 6), atol=1e-5)
+""",
+        ),
+        "compared with one's own": (
+            0,
+            """
+def passes(candidate):
+    inputs = torch.randn(5, 4), torch.randn(6, 4), 3, 4.0
+    return torch.allclose(candidate(*inputs)[1], attend(*inputs)[1])
+""",
+        ),
+    },
+    "q5": {
         "ties counted as right": (
             2,
             """
@@ -189,7 +232,7 @@ def r_precision(scores):
 """,
         ),
     },
-    "q5": {
+    "q6": {
         "downhill": (
             1,
             """
