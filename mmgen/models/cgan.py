@@ -134,7 +134,7 @@ class Generator(nn.Module):
 class ProjectionDiscriminator(nn.Module):
     r"""How real a picture looks, plus how well it fits a condition.
 
-    .. math:: s(x, c) = \psi^\top \phi(x) + \phi(x)^\top V c
+    .. math:: s(x, c) = \psi^\top \phi(x) + \phi(x)^\top W c
 
     The first term scores the picture alone; the second compares it with the condition,
     so that one matrix product scores every picture of a batch with every caption.
@@ -153,7 +153,7 @@ class ProjectionDiscriminator(nn.Module):
         self.feature_dim = 2 * config.condition_dim
         self.flatten = nn.Linear(widths[-1] * 16, self.feature_dim)
         self.realness = nn.Linear(self.feature_dim, 1)  # psi
-        # V
+        # W
         self.project = nn.Linear(config.condition_dim, self.feature_dim, bias=False)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
