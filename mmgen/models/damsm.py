@@ -28,9 +28,6 @@ from mmgen.interfaces import NOTHING, DataInfo, Step, Task
 from mmgen.layers.images import ImageEncoder
 from mmgen.layers.text import TextEncoder
 from mmgen.layers.validation import require_finite, require_positive
-from mmgen.objectives.contrastive import (
-    caption_log_probabilities as caption_log_probabilities,  # for the chapter
-)
 from mmgen.objectives.contrastive import in_batch_losses
 from mmgen.objectives.word_regions import (
     sentence_scores,

@@ -14,8 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from mmgen.layers.validation import require_finite, require_positive
-
 
 def wrong_pairs(class_ids: Tensor, caption_ids: Tensor) -> Tensor:
     """Which captions say something else than a picture shows.
@@ -76,43 +74,3 @@ def pair_matching_loss(
     """
     image_to_text, text_to_image = in_batch_losses(logits, class_ids, caption_ids)
     return image_to_text + text_to_image
-
-
-def caption_log_probabilities(
-    image_features: Tensor, sentence: Tensor, gamma: float = 1.0
-) -> Tensor:
-    r"""The formula by which DAMSM is often introduced: a softmax over all captions.
-
-    .. math:: R(I, S) = \log \frac{\exp(\gamma\, \phi(I)^\top \phi(S))}
-                               {\sum_{S'} \exp(\gamma\, \phi(I)^\top \phi(S'))}
-
-    with the loss :math:`-\tfrac12 (E_I[R] + E_S[R])`. It differs from what AttnGAN
-    trains in four ways. S' runs over every caption of the training set, which no step
-    can afford: in practice the negatives are the other captions *of the batch*
-    (``matching_loss``). There is one score, of global features, and no words: AttnGAN
-    has two, ``sentence_scores`` and ``word_region_scores``. Both expectations take the
-    same R, normalised over captions: a true second direction normalises over pictures.
-    And R is here a log-probability of a caption among captions, while AttnGAN's R is a
-    log-sum-exp *over the words of one caption*; its softmax over captions comes after,
-    on gamma3 R. The products are not normalised by lengths here, as in that formula.
-
-    Args:
-        image_features: phi(I), (B_images, D).
-        sentence: phi(S) of all captions, (B_captions, D).
-        gamma: inverse temperature, above 0.
-
-    Returns:
-        Log-probabilities of the captions given each picture, (B_images, B_captions).
-
-    Raises:
-        ValueError: as for ``sentence_scores``; gamma <= 0.
-    """
-    require_positive(gamma=gamma)
-    if image_features.ndim != 2 or image_features.shape[1:] != sentence.shape[1:]:
-        raise ValueError(
-            f"image_features and sentence must be of shapes (B_images, D) and "
-            f"(B_captions, D); got {tuple(image_features.shape)} and "
-            f"{tuple(sentence.shape)}."
-        )
-    require_finite(image_features=image_features, sentence=sentence)
-    return (gamma * image_features @ sentence.t()).log_softmax(dim=1)

@@ -2,15 +2,12 @@
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from mmgen.objectives.contrastive import (
-    caption_log_probabilities,
     in_batch_losses,
     pair_matching_loss,
     wrong_pairs,
 )
-from mmgen.objectives.word_regions import sentence_scores
 
 
 @pytest.fixture(autouse=True)
@@ -52,16 +49,3 @@ def test_wrong_pairs_never_say_the_same() -> None:
     class_ids, caption_ids = torch.tensor([4, 4, 9]), torch.tensor([4, 9, 4, 7])
     expected = [[a != b for b in caption_ids.tolist()] for a in class_ids.tolist()]
     assert wrong_pairs(class_ids, caption_ids).tolist() == expected
-
-
-def test_the_textbook_formula_is_a_softmax_over_all_captions() -> None:
-    image, sentence = torch.randn(3, 8).double(), torch.randn(7, 8).double()
-    found = caption_log_probabilities(image, sentence, 0.5)
-    z = torch.exp(0.5 * torch.einsum("id,jd->ij", image, sentence))
-    torch.testing.assert_close(found, (z / z.sum(1, keepdim=True)).log())
-    # With unit vectors, the captions of the batch and gamma = gamma3 it is one
-    # direction of AttnGAN's sentence loss.
-    image, sentence = F.normalize(image), F.normalize(sentence[:3])
-    expected = in_batch_losses(10 * sentence_scores(image, sentence))[0]
-    one = -caption_log_probabilities(image, sentence, 10.0).diagonal().mean()
-    torch.testing.assert_close(one, expected)
