@@ -18,8 +18,8 @@ from mmgen.explore.figures import (
 )
 from mmgen.explore.interpolation import interpolate
 from mmgen.explore.settings import SettingError, device, results, scale, train
-from mmgen.explore.source import source
-from mmgen.explore.tables import DATA, compare, table
+from mmgen.explore.source import Source, source
+from mmgen.explore.tables import DATA, Table, compare, table
 from mmgen.explore.verdicts import verdicts
 from mmgen.explore.widgets import frames_explorer, grid_explorer
 
@@ -29,6 +29,8 @@ __all__ = [
     "INK",
     "PALETTE",
     "SettingError",
+    "Source",
+    "Table",
     "attention_overlay",
     "compare",
     "device",

@@ -48,9 +48,9 @@ class MultimodalVAETask(Task):
     The prior of the bound has to cover the codes of pictures and of captions, and of
     its codes the two decoders make pairs that agree less often than those of a prior
     for pictures' codes alone. A config with ``joint_prior`` asks for a second training,
-    which begins with the weights of a finished one (``start_from``), keeps them as they
-    are, and fits such a prior, which may be larger (Ghosh et al. 2020, section 4). Joint
-    samples come from it.
+    which begins with the weights of a finished one (``start_from``), keeps them, and
+    fits such a prior, which may be larger (Ghosh et al. 2020, section 4). Joint samples
+    come from it.
     """
 
     phases = ("mvae",)
