@@ -9,6 +9,7 @@ from mmgen.registry import find_class
 _HOMES = {
     "frechet_distance": "mmgen.metrics.frechet",
     "inception_score": "mmgen.metrics.inception",
+    "mean_colour_accuracy": "mmgen.metrics.semantic",
     "mode_coverage": "mmgen.metrics.coverage",
     "r_precision": "mmgen.metrics.retrieval",
     "semantic_accuracy": "mmgen.metrics.semantic",
@@ -16,6 +17,7 @@ _HOMES = {
 __all__ = [
     "frechet_distance",
     "inception_score",
+    "mean_colour_accuracy",
     "mode_coverage",
     "r_precision",
     "semantic_accuracy",

@@ -15,13 +15,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mmgen.data.shapes.demand import TASKS
+from mmgen.data.shapes.drawing import palettes
 from mmgen.data.shapes.parsing import parse
 from mmgen.data.shapes.reading import read
 from mmgen.data.shapes.verdict import judge, reasons
-from mmgen.data.shapes.world import ATTRIBUTES
+from mmgen.data.shapes.world import ATTRIBUTES, COLOURS
 from mmgen.metrics.interval import Proportion
 
 
@@ -138,3 +140,41 @@ def semantic_accuracy(images: Tensor, captions: Sequence[str]) -> SemanticReport
             for verdict, (_, evidence) in zip(verdicts, looks, strict=True)
         ],
     )
+
+
+def mean_colour_accuracy(images: Tensor, captions: Sequence[str]) -> Proportion:
+    """How often an object's mean colour is the one that its caption names.
+
+    More lenient than ``semantic_accuracy``, which takes an object of many colours for
+    one that cannot be recognised: it tells whose colour a speckled object has. The
+    object's pixels are those that differ from the ground, the median, by more than half
+    as much as the farthest; the colour is the named one that is nearest to their mean.
+
+    Args:
+        images: (B, 3, H, W) in [-1, 1], of one object each.
+        captions: one a picture; those that name no colour do not count.
+
+    Raises:
+        ValueError: another number of captions, one of several objects, or no caption
+            that names a colour.
+    """
+    wanted = [parse(caption).objects for caption in captions]
+    if len(wanted) != len(images) or any(len(objects) != 1 for objects in wanted):
+        raise ValueError(
+            f"captions must name one kind of object each, one for each of "
+            f"{len(images)} pictures; got {len(captions)} captions."
+        )
+    ground = images.flatten(2).median(dim=2).values[:, :, None, None]  # (B, 3, 1, 1)
+    distance = (images - ground).norm(dim=1, keepdim=True)
+    of_object = distance > distance.amax(dim=(2, 3), keepdim=True) / 2
+    count = of_object.sum(dim=(2, 3)).clamp_min(1)  # (B, 1)
+    mean = (images * of_object).sum(dim=(2, 3)) / count  # (B, 3)
+    nearest = torch.cdist(mean, palettes(images.device)[0]).argmin(dim=1).tolist()
+    hits = [
+        COLOURS[found] == objects[0].colour
+        for found, objects in zip(nearest, wanted, strict=True)
+        if objects[0].colour is not None
+    ]
+    if not hits:
+        raise ValueError("captions must name a colour; none of them does.")
+    return Proportion(sum(hits), len(hits))

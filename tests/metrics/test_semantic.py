@@ -18,7 +18,7 @@ from mmgen.data.shapes import (
     sample_scenes,
 )
 from mmgen.data.shapes.evidence import LOST
-from mmgen.metrics import semantic_accuracy
+from mmgen.metrics import mean_colour_accuracy, semantic_accuracy
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +147,48 @@ def test_an_unknown_metric_is_an_error_that_lists_the_known():
 
     with pytest.raises(AttributeError, match=r"has no 'clip_score'; it has .*semantic"):
         mmgen.metrics.clip_score  # noqa: B018
+
+
+@pytest.fixture(scope="module")
+def single() -> SceneTable:
+    return sample_scenes(200, seed=7, objects=(1,), kinds=("single",))
+
+
+def test_mean_colours_of_true_pictures_are_those_of_their_captions(single):
+    captions = [describe(s, "en", i) for i, s in enumerate(single)]
+    images = render(single, 32)
+    assert mean_colour_accuracy(images, captions).value == 1
+    others = captions[100:] + captions[:100]
+    agree = [
+        a == b
+        for a, b in zip(
+            [facts(s).objects[0].colour for s in single],
+            [facts(s).objects[0].colour for s in (*single[100:], *single[:100])],
+            strict=True,
+        )
+    ]
+    assert mean_colour_accuracy(images, others).successes == sum(agree)
+
+
+def test_speckled_objects_keep_their_mean_colour(single):
+    captions = [describe(s, "en", i) for i, s in enumerate(single)]
+    images = render(single, 32)
+    speckle = 0.5 * torch.randn(
+        images.shape, generator=torch.Generator().manual_seed(0)
+    )
+    ground = images.flatten(2).median(dim=2).values[:, :, None, None]
+    of_object = (images - ground).abs().amax(dim=1, keepdim=True) > 0.3
+    speckled = (images + speckle * of_object).clamp(-1, 1)
+    assert mean_colour_accuracy(speckled, captions).value > 0.9
+    assert semantic_accuracy(speckled, captions).attributes["colour"].value < 0.5
+
+
+def test_mean_colours_are_of_one_object_and_of_captions_that_name_one(single):
+    images = render(single[:1], 32)
+    for captions, why in (
+        (["a red circle"] * 2, "one for each of 1"),
+        (["a red circle above a blue star"], "one kind of object"),
+        (["a circle"], "name a colour"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            mean_colour_accuracy(images, captions)
