@@ -142,7 +142,7 @@ class ProjectionDiscriminator(StageDiscriminator):
         base, top = config.discriminator_channels, 8 * config.discriminator_channels
         super().__init__(config.sizes, stage, base, normalised=False)
         self.joint = nn.Sequential(*block(top, top, 3, 1, normalised=False))
-        self.projection = nn.Linear(config.feature_dim, top * 4 * 4, bias=False)  # V
+        self.projection = nn.Linear(config.feature_dim, top * 4 * 4, bias=False)  # W
         self.conditional = nn.Conv2d(top, 1, 4, 4)  # psi
         self.apply(initialise)
 
