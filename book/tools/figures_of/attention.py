@@ -37,9 +37,7 @@ def _multi_head() -> Diagram:
     diagram.row(
         28, weights=("tensor", "weights: softmax over the S keys\n(B, H, L, S)")
     )
-    diagram.row(
-        28, context=("tensor", "context: weights times values\n(B, H, L, D/H)")
-    )
+    diagram.row(28, context=("tensor", "context: weights times values\n(B, H, L, D/H)"))
     diagram.row(28, output=("network", "heads side by side, W_O"))
     diagram.row(12, result=("tensor", "result\n(B, L, D)"))
     for start, end in (
