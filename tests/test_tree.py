@@ -20,9 +20,13 @@ TEXT = {
 }  # fmt: skip
 # The methods share chapters where they share an idea.
 CHAPTER_OF = {
-    **dict.fromkeys(("cvae", "mvae"), "vae"),
+    "cvae": "vae",
+    "mvae": "multimodal-vae",
     **dict.fromkeys(("reader", "attngan-modern"), "attngan"),
 }
+# An assignment asks about its own chapter, and this one about the next chapter too: its
+# question on experts is the multimodal chapter's.
+ASSIGNMENT_OF = {"multimodal-vae": "vae"}
 
 
 def _files() -> list[Path]:
@@ -114,12 +118,13 @@ def test_a_method_has_its_row(method):
     }
     assert task in classes
     chapter = CHAPTER_OF.get(method, method)
+    assignment = ASSIGNMENT_OF.get(chapter, chapter)
     row = [
         ROOT / "mmgen" / "presets" / f"{method.replace('-', '_')}.py",
         *_tests_of(source),
         ROOT / "notebooks" / f"{chapter}.ipynb",
-        ROOT / "notebooks" / "assignments" / chapter / f"{chapter}.ipynb",
-        ROOT / "tests" / "classroom" / "mistakes" / f"{chapter}.py",
+        ROOT / "notebooks" / "assignments" / assignment / f"{assignment}.ipynb",
+        ROOT / "tests" / "classroom" / "mistakes" / f"{assignment}.py",
         ROOT / "book" / "exercises" / f"{chapter}.md",
         ROOT / "book" / "api" / f"{module}.md",
     ]
