@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from functools import cache
@@ -178,9 +179,10 @@ def test_no_name_twice_and_no_stage_that_nothing_starts_from() -> None:
 def test_a_preset_names_its_method_and_no_folder(name: str) -> None:
     preset = NAMED[name]
     assert preset in of_method(preset.method)
-    # "attngan-shapes64" may be of a variant of its method
+    # "attngan-shapes64" is of a variant of its method, "attngan-paper-…" says of which
     family = preset.method.partition("-")[0]
-    assert name.startswith(f"{family}-{preset.data['name']}64")
+    pattern = rf"{family}(-[a-z]+)?-{preset.data['name']}\d+"
+    assert re.match(pattern, name)
     assert (preset.training.out, preset.training.start_from) == (None, None)
     assert preset.training.max_minutes is None
 
