@@ -22,9 +22,9 @@ def _architecture() -> Diagram:
         read=("network", "caption encoder\nmean of word vectors"),
     )
     diagram.row(
-        qx=("tensor", "expert of x\n(B, Z) twice"),
+        qx=("tensor", "expert of x\nμ, log σ² (B, Z)"),
         prior=("tensor", "N(0, I)", 0.6),
-        qt=("tensor", "expert of t\n(B, Z) twice"),
+        qt=("tensor", "expert of t\nμ, log σ² (B, Z)"),
     )
     diagram.row(
         fuse=("tensor", "product of the experts that are seen\nμ, log σ² (B, Z)")
