@@ -43,7 +43,7 @@ from mmgen.layers.mixtures import MixturePrior
 from mmgen.layers.text import UNIT_RANGE, TextEncoder
 from mmgen.metrics import r_precision, semantic_accuracy
 from mmgen.metrics.coherence import PairReport, pair_coherence
-from mmgen.metrics.interval import Proportion
+from mmgen.metrics.interval import Proportion, pooled
 from mmgen.models.damsm import DAMSMMatcher, damsm_losses
 from mmgen.models.multimodal_vae import MultimodalVAE, MultimodalVAESampler
 from mmgen.models.vae import ConditionalVAEConfig, ConditionalVAETask
@@ -317,11 +317,6 @@ def words(seeds: int = 3, steps: int = 500) -> dict[str, Any]:
             }
             print(f"{name:6} {way:24} {values} {parts}", flush=True)
     return found
-
-
-def pooled(shares: Sequence[Proportion]) -> Proportion:
-    """Of several runs together."""
-    return Proportion(sum(s.successes for s in shares), sum(s.n for s in shares))
 
 
 # ------------------------------------------------- where a code comes from

@@ -24,7 +24,7 @@ from mmgen.data.files import write_json
 from mmgen.data.shapes import HELD_OUT, read
 from mmgen.metrics import semantic_accuracy
 from mmgen.metrics.coverage import effective_number
-from mmgen.metrics.interval import Proportion
+from mmgen.metrics.interval import Proportion, pooled
 from mmgen.models.cgan import OBJECTIVES, CGANConfig, CGANTask
 from mmgen.presets import find
 from mmgen.training import TrainingConfig, fit
@@ -63,11 +63,10 @@ def measure(sampler: Any) -> dict[str, Any]:
     }
 
 
-def pooled(reports: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """The overall accuracy of several runs' pictures together."""
+def overall(reports: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The accuracy of several runs' pictures together."""
     shares = [report["overall"] for report in reports]
-    right, n = (sum(int(s[key]) for s in shares) for key in ("successes", "n"))
-    return Proportion(right, n).to_json()
+    return pooled(Proportion(s["successes"], s["n"]) for s in shares).to_json()
 
 
 def main() -> None:
@@ -109,7 +108,7 @@ def main() -> None:
                 flush=True,
             )
         found.setdefault(f"{weight:g}", {})[objective] = {
-            "overall": pooled(runs),
+            "overall": overall(runs),
             "runs": runs,
         }
     write_json(

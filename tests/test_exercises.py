@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import torch
+
+from tests.code_blocks import Block, blocks, run
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -16,25 +16,7 @@ PAGES = [
     for path in sorted((ROOT / "book" / "exercises").glob("*.md"))
     if path.stem != "index"  # three questions of words; the chapters' pages have code
 ]
-FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<info>[^`\n]*)$")
 LEVELS = {"Warm-up": 0, "Practice": 1, "Project": 2}
-
-
-class Block(NamedTuple):
-    """A fenced code block of a page."""
-
-    page: str
-    line: int  # of its fence, from 1
-    language: str
-    code: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.page}-{self.line}"
-
-    @property
-    def slow(self) -> bool:
-        return self.code.startswith("# slow: ")
 
 
 class Exercise(NamedTuple):
@@ -45,26 +27,6 @@ class Exercise(NamedTuple):
     minutes: int
     hint: bool
     solution: bool
-
-
-def blocks(page: Path) -> Iterator[Block]:
-    """Code blocks; directives, whose names stand in braces, are looked into."""
-    lines = page.read_text(encoding="utf-8").splitlines()
-    start = None
-    for number, line in enumerate(lines, 1):
-        fence = FENCE.match(line)
-        if fence is None:
-            continue
-        info = fence["info"].strip()
-        if start is None and info and not info.startswith("{"):
-            start = number
-        elif start is not None and not info:
-            language = lines[start - 1].lstrip("`").strip()
-            yield Block(
-                page.stem, start, language, "\n".join(lines[start : number - 1])
-            )
-            start = None
-    assert start is None, f"{page.name}:{start} is not closed"
 
 
 def exercises(page: Path) -> list[Exercise]:
@@ -103,16 +65,7 @@ ALL = [block for page in PAGES for block in blocks(page)]
 )
 def test_a_code_block_runs_by_itself(block: Block, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    # numbers of lines in a traceback are those of the page
-    code = compile("\n" * block.line + block.code, f"{block.page}.md", "exec")
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            exec(code, {"__name__": "exercise"})
-    finally:
-        torch.set_num_threads(threads)
+    run(block)
 
 
 def test_code_fits_the_page() -> None:

@@ -106,7 +106,6 @@ class Diagram:
         end: str,
         label: str = "",
         *,
-        shift: float = 0.0,
         side: str = "",
     ) -> None:
         """An arrow from a box down to another, or along a row to its neighbour.
@@ -114,7 +113,6 @@ class Diagram:
         Args:
             start, end: names of boxes.
             label: what flows, usually a shape; beside the arrow's middle.
-            shift: moves the arrow to the right, where several are parallel.
             side: "left" or "right": goes round the boxes between on this side.
         """
         a, b = self.boxes[start], self.boxes[end]
@@ -124,14 +122,12 @@ class Diagram:
         if a.y == b.y:  # along a row
             sign = 1 if b.x > a.x else -1
             x1, x2 = a.x + sign * a.width / 2, b.x - sign * b.width / 2
-            y = a.y + a.height / 2 + shift
+            y = a.y + a.height / 2
             self._line([(x1, y), (x2, y)])
             self._label((x1 + x2) / 2, y - 5, label, "middle")
             return
-        x1 = min(max(b.x, a.x - a.width / 2 + 12), a.x + a.width / 2 - 12) + shift
-        x2 = (
-            min(max(x1 - shift, b.x - b.width / 2 + 12), b.x + b.width / 2 - 12) + shift
-        )
+        x1 = min(max(b.x, a.x - a.width / 2 + 12), a.x + a.width / 2 - 12)
+        x2 = min(max(x1, b.x - b.width / 2 + 12), b.x + b.width / 2 - 12)
         points = [(x1, a.bottom), (x2, b.y)]
         if x1 != x2:
             half = (a.bottom + b.y) / 2
@@ -140,6 +136,11 @@ class Diagram:
         long = len(label) * LETTER * SMALL
         anchor, x = ("start", x2 + 6) if x2 + 6 + long < WIDTH - 4 else ("end", x2 - 6)
         self._label(x, (a.bottom + b.y) / 2 + 4, label, anchor)
+
+    def arrows(self, *pairs: tuple[str, str]) -> None:
+        """Arrows without labels, each from the first box of a pair to the second."""
+        for start, end in pairs:
+            self.arrow(start, end)
 
     def note(self, text: str) -> None:
         """A line of small text below the last row."""

@@ -62,7 +62,7 @@ def train(words: list[str]) -> int:
 
 def _method(method: str, which: Which, words: list[str]) -> int:
     """Train with the defaults of a scale, but for what the words change."""
-    from mmgen.presets import find
+    from mmgen.presets import find, fit_preset
     from mmgen.training import scale
 
     size = scale(which.scale)
@@ -97,7 +97,7 @@ def _method(method: str, which: Which, words: list[str]) -> int:
 
 def _preset(name: str, words: list[str]) -> int:
     """Train the last link of a chain; the words say where, and nothing else."""
-    from mmgen.presets import DECISIVE, chain
+    from mmgen.presets import DECISIVE, chain, fit_preset
 
     *before, preset = chain(name)
     training = dataclasses.replace(preset.training, out=f"runs/{name}")
@@ -138,19 +138,6 @@ def _resume(folder: str, method: str | None, words: list[str]) -> int:
     )
     _report(go_on(folder, parser.read(words)["training"]))
     return 0
-
-
-def fit_preset(preset: Preset, training: TrainingConfig) -> Run:
-    """Train what a preset says, with a training in place of its own."""
-    import torch
-
-    from mmgen.data import load_dataset
-    from mmgen.training import build, fit
-
-    dataset = load_dataset(**preset.data)
-    torch.manual_seed(training.seed)  # of the first weights
-    task = build(find_class(METHODS[preset.method]), preset.config, dataset)
-    return fit(task, dataset, training)
 
 
 def go_on(folder: str | Path, wanted: dict[str, Any]) -> Run:

@@ -15,10 +15,10 @@ from tyro.conf import Positional
 
 from mmgen.cli.evaluate import evaluate
 from mmgen.cli.options import Parser, UsageError, asks_for_help
-from mmgen.cli.train import beside, fit_preset, go_on, holds_run
+from mmgen.cli.train import beside, go_on, holds_run
 from mmgen.configs import to_json
 from mmgen.data.files import write_json
-from mmgen.presets import DECISIVE, Preset, chain, published
+from mmgen.presets import DECISIVE, Preset, chain, fit_preset, published
 from mmgen.pretrained import FOLDER, available, card, load, save
 from mmgen.registry import METHODS, class_path, find_class, unknown
 from mmgen.training import TrainingConfig

@@ -182,6 +182,42 @@ def _wrap(caption: str, width: float) -> list[str]:
     return lines
 
 
+def _place_picture(
+    figure: Figure,
+    picture: Any,
+    left: float,
+    bottom: float,
+    side: float,
+    edge: str = _FAINT,
+    edge_width: float = 0.6,
+) -> None:
+    """A picture as ``_to_pixels`` gives it, at a place in inches."""
+    width, height = figure.get_size_inches()
+    axis = figure.add_axes((left / width, bottom / height, side / width, side / height))
+    axis.set(xticks=[], yticks=[])
+    # a white picture has an edge too
+    axis.spines[:].set(visible=True, color=edge, linewidth=edge_width)
+    # 64 px shown larger: nearest neighbour shows the pixels that were drawn
+    axis.imshow(picture, interpolation="nearest")
+
+
+def _place_text(
+    figure: Figure, lines: Sequence[str], middle: float, top: float, colour: str = INK
+) -> None:
+    """Centred lines of a caption, at a place in inches."""
+    width, height = figure.get_size_inches()
+    figure.text(
+        middle / width,
+        top / height,
+        "\n".join(lines),
+        ha="center",
+        va="top",
+        fontsize=8,
+        linespacing=1.2,
+        color=colour,
+    )
+
+
 def image_grid(
     images: Tensor | Sequence[Any],
     captions: Sequence[str] | None = None,
@@ -219,27 +255,10 @@ def image_grid(
     figure = _new_figure(width, height, layout="none")
     for i, picture in enumerate(pictures):
         left = gap + (i % columns) * (tile + gap)
-        above = top + (i // columns) * pitch
-        bottom = height - above - tile
-        axis = figure.add_axes(
-            (left / width, bottom / height, tile / width, tile / height)
-        )
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set(
-            color=_FAINT, linewidth=0.6
-        )  # a white picture has an edge too
-        # 64 px shown larger: nearest neighbour shows the pixels that were drawn
-        axis.imshow(picture, interpolation="nearest")
+        bottom = height - top - (i // columns) * pitch - tile
+        _place_picture(figure, picture, left, bottom, tile)
         if texts:
-            figure.text(
-                (left + tile / 2) / width,
-                (bottom - 0.03) / height,
-                "\n".join(texts[i]),
-                ha="center",
-                va="top",
-                fontsize=8,
-                linespacing=1.2,
-            )
+            _place_text(figure, texts[i], left + tile / 2, bottom - 0.03)
     if title:
         figure.suptitle(title, fontsize=10.5, y=1 - 0.1 / height, va="top")
     _set_fonts(figure)

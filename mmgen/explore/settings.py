@@ -123,22 +123,15 @@ def train(preset: Preset, scale: str) -> Run:
     Raises:
         TrainingError, ValueError: as for ``mmgen.training.fit``.
     """
-    import torch
+    from mmgen.presets import fit_preset
+    from mmgen.training import Run
+    from mmgen.training.checkpoint import newest
 
-    from mmgen.data import load_dataset
-    from mmgen.registry import METHODS, find_class
-    from mmgen.training import Run, build, fit
-
+    if scale != "full":
+        return fit_preset(preset, replace(preset.training, progress="none"))
     folder = results_folder().parent / "runs" / preset.name
-    if scale == "full" and folder.exists():
-        if any((folder / "checkpoints").glob("*")):
-            return Run.resume(folder, progress="bar")
+    if newest(folder / "checkpoints"):
+        return Run.resume(folder, progress="bar")
+    if (folder / "config.json").exists():
         shutil.rmtree(folder)  # cut off before its first checkpoint: nothing to lose
-    dataset = load_dataset(**preset.data)
-    torch.manual_seed(preset.training.seed)
-    task = build(find_class(METHODS[preset.method]), preset.config, dataset)
-    if scale == "full":
-        training = replace(preset.training, out=str(folder), progress="bar")
-    else:
-        training = replace(preset.training, progress="none")
-    return fit(task, dataset, training)
+    return fit_preset(preset, replace(preset.training, out=str(folder), progress="bar"))

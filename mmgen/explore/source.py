@@ -20,23 +20,12 @@ def shortened(thing: Any) -> str:
     text = textwrap.dedent(inspect.getsource(thing))
     lines = text.splitlines()
     for node in reversed(list(ast.walk(ast.parse(text)))):
-        if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.Module):
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef):
             continue
-        first = node.body[0] if node.body else None
-        if not (isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)):
-            continue
-        if not isinstance(first.value.value, str) or first.end_lineno is None:
-            continue
-        lines[first.lineno - 1 : first.end_lineno] = _one_line(
-            lines[first.lineno - 1 : first.end_lineno]
-        )
+        start, end = node.body[0].lineno - 1, node.body[0].end_lineno
+        if ast.get_docstring(node) and end is not None and end > start + 1:
+            lines[start:end] = [lines[start].rstrip() + '"""']
     return "\n".join(lines)
-
-
-def _one_line(docstring: list[str]) -> list[str]:
-    """A docstring's first line, closed."""
-    first = docstring[0].rstrip()
-    return [first] if len(docstring) == 1 else [first + '"""']
 
 
 class Source:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from mmgen.data.shapes.verdict import NOT_SHOWN
-from mmgen.explore.figures import _FAINT, _new_figure, _set_fonts, _to_pixels, _wrap
+from mmgen.explore.figures import (
+    _FAINT,
+    _new_figure,
+    _place_picture,
+    _place_text,
+    _set_fonts,
+    _to_pixels,
+    _wrap,
+)
 from mmgen.metrics.semantic import SemanticReport, semantic_accuracy
 
 if TYPE_CHECKING:
@@ -21,8 +29,9 @@ _SIGNS = {
     WRONG: ("#a8400a", "\u2717"),
     UNCLEAR: ("#333333", "?"),
 }
-
+# the later, the more a reason for it says
 _TELLING = ("count", "relation", "background", "position", "size", "colour", "shape")
+_BETWEEN = 0.04  # a picture and the real one beside it, inches
 
 
 def verdict_words(report: SemanticReport) -> list[tuple[str, str]]:
@@ -75,7 +84,7 @@ def verdicts(
     words = verdict_words(report)
     heading = f"{report.overall.successes} of {report.overall.n} right"
     title = f"{title}: {heading}" if title else heading
-    wide = tile * (2 if real is not None else 1) + (0.04 if real is not None else 0)
+    wide = tile if real is None else 2 * tile + _BETWEEN
     texts = []
     for caption, (kind, what) in zip(captions, words, strict=True):
         said = f"{_SIGNS[kind][1]} {kind}" + (f": {what}" if what else "")
@@ -91,35 +100,14 @@ def verdicts(
     for i, (above, below, kind) in enumerate(texts):
         left = gap + (i % columns) * (wide + gap)
         bottom = height - top - (i // columns) * pitch - tile
-        shown = [images[i]] if real is None else [images[i], real[i]]
-        for j, picture in enumerate(shown):
-            axis = figure.add_axes(
-                (
-                    (left + j * (tile + 0.04)) / width,
-                    bottom / height,
-                    tile / width,
-                    tile / height,
-                )
-            )
-            axis.set(xticks=[], yticks=[])
-            colour = _SIGNS[kind][0] if j == 0 else _FAINT
-            axis.spines[:].set(visible=True, color=colour, linewidth=2 if j == 0 else 1)
-            axis.imshow(_to_pixels(picture), interpolation="nearest")
-        place: dict[str, Any] = {
-            "ha": "center",
-            "va": "top",
-            "fontsize": 8,
-            "linespacing": 1.2,
-        }
-        middle = (left + wide / 2) / width
-        figure.text(middle, (bottom - 0.04) / height, "\n".join(above), **place)
-        figure.text(
-            middle,
-            (bottom - 0.04 - line * len(above)) / height,
-            "\n".join(below),
-            color=_SIGNS[kind][0],
-            **place,
-        )
+        colour, middle, beneath = _SIGNS[kind][0], left + wide / 2, bottom - 0.04
+        drawn = _to_pixels(images[i])
+        _place_picture(figure, drawn, left, bottom, tile, colour, 2)
+        if real is not None:
+            beside = left + tile + _BETWEEN
+            _place_picture(figure, _to_pixels(real[i]), beside, bottom, tile, _FAINT, 1)
+        _place_text(figure, above, middle, beneath)
+        _place_text(figure, below, middle, beneath - line * len(above), colour)
     figure.suptitle(title, fontsize=10.5, y=1 - 0.1 / height, va="top")
     _set_fonts(figure)
     return figure

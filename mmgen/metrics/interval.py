@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _Z = 1.959963984540054  # standard normal quantile of 97.5 %
@@ -68,3 +69,9 @@ class Proportion:
     def __str__(self) -> str:
         low, high = self.interval
         return f"{self.value:.3f} [{low:.3f}, {high:.3f}] n={self.n}"
+
+
+def pooled(shares: Iterable[Proportion]) -> Proportion:
+    """Several runs' proportions taken together."""
+    shares = list(shares)
+    return Proportion(sum(s.successes for s in shares), sum(s.n for s in shares))

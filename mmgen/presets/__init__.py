@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mmgen.registry import METHODS, find_class, unknown
 
 if TYPE_CHECKING:
-    from mmgen.training import TrainingConfig
+    from mmgen.training import Run, TrainingConfig
 
 # Batch normalisation and dropout also differ with the number of processes, and sums in
 # their last digits with the machine: no preset can fix these.
@@ -83,6 +83,23 @@ def chain(name: str) -> tuple[Preset, ...]:
     while (start := links[0].start) is not None:
         links.insert(0, known[start])
     return tuple(links)
+
+
+def fit_preset(preset: Preset, training: TrainingConfig) -> Run:
+    """Train what a preset says, with a training in place of its own.
+
+    Raises:
+        TrainingError, ValueError: as for ``mmgen.training.fit``.
+    """
+    import torch
+
+    from mmgen.data import load_dataset
+    from mmgen.training import build, fit
+
+    dataset = load_dataset(**preset.data)
+    torch.manual_seed(training.seed)  # of the first weights
+    task = build(find_class(METHODS[preset.method]), preset.config, dataset)
+    return fit(task, dataset, training)
 
 
 def _module(method: str) -> str:

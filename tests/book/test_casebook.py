@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 
 import pytest
 from built_book import ROOT
@@ -12,20 +11,12 @@ from built_book import ROOT
 from benchmarks import casebook
 from mmgen.data import load_dataset
 from mmgen.data.shapes import TAUGHT, facts, judge
+from tests.code_blocks import blocks, run
 
 FOLDER = ROOT / "book" / "casebook"
 STORIES = sorted(page for page in FOLDER.glob("*.md") if page.stem != "index")
 SECTIONS = ["Symptom", "Measurement", "Cause", "Cure", "What was not separated"]
 LONGEST = 900  # words
-
-
-def _blocks() -> Iterator[object]:
-    for page in STORIES:
-        code = re.findall(
-            r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S
-        )
-        for i, block in enumerate(code):
-            yield pytest.param(block, id=f"{page.stem}-{i}")
 
 
 def test_the_book_and_the_index_have_every_story():
@@ -56,9 +47,12 @@ def test_files_that_a_story_names_exist(page):
     assert [m for m in modules if not (ROOT / f"benchmarks/{m}.py").exists()] == []
 
 
-@pytest.mark.parametrize("block", list(_blocks()))
+BLOCKS = [b for page in STORIES for b in blocks(page) if b.language == "python"]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
 def test_code_of_a_story_runs(block, capsys):
-    exec(compile(block, "story", "exec"), {"__name__": "story"})
+    run(block)
 
 
 def test_the_product_has_the_terms_that_the_page_says():

@@ -78,7 +78,8 @@ def test_a_run_at_full_scale_goes_on_where_it_was_cut_off(monkeypatch, tmp_path)
     assert not (tmp_path / "runs").exists()
 
     folder = tmp_path / "runs" / preset.name
-    folder.mkdir(parents=True)  # as if killed before the first checkpoint
+    # as if killed while the first checkpoint was being written
+    (folder / "checkpoints" / ".tmp-step-00000001").mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     longer = replace(preset, training=replace(preset.training, checkpoint_every=1))
     run = explore.train(longer, "full")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmgen.metrics.interval import Proportion, wilson
+from mmgen.metrics.interval import Proportion, pooled, wilson
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,8 @@ def test_a_proportion_says_all_of_it():
         "successes": 9,
         "n": 12,
     }
+
+
+def test_runs_are_pooled_by_their_counts():
+    # not by the mean of their shares
+    assert pooled([Proportion(1, 2), Proportion(10, 100)]) == Proportion(11, 102)

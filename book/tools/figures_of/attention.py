@@ -40,14 +40,13 @@ def _multi_head() -> Diagram:
     diagram.row(28, context=("tensor", "context: weights times values\n(B, H, L, D/H)"))
     diagram.row(28, output=("network", "heads side by side, W_O"))
     diagram.row(12, result=("tensor", "result\n(B, L, D)"))
-    for start, end in (
+    diagram.arrows(
         *(("x", "query"), ("memory", "key"), ("memory", "value")),
         *(("query", "queries"), ("key", "keys"), ("value", "values")),
         *(("queries", "scores"), ("keys", "scores"), ("scores", "weights")),
         *(("weights", "context"), ("context", "output"), ("output", "result")),
         ("mask", "scores"),
-    ):
-        diagram.arrow(start, end)
+    )
     diagram.arrow("values", "context", side="right")
     return diagram
 

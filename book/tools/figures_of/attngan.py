@@ -50,12 +50,11 @@ def _architecture() -> Diagram:
             diagram.arrow(f"stage{i - 1}", f"stage{i}", before)
     diagram.row(match=("frozen", "image encoder of DAMSM"), gap=34)
     diagram.row(loss=("loss", "λ L_DAMSM: does x̂₂ match e and ē?"), gap=12)
-    for start, end in (
+    diagram.arrows(
         *(("caption", "text"), ("text", "words"), ("text", "sentence")),
         *(("sentence", "augment"), ("noise", "stage0"), ("augment", "stage0")),
         ("image2", "match"),
-    ):
-        diagram.arrow(start, end)
+    )
     diagram.arrow("match", "loss", "regions, and the whole picture")
     return diagram
 

@@ -40,13 +40,12 @@ def _architecture() -> Diagram:
         g_loss=("loss", "loss of G"),
         gap=12,
     )
-    for start, end in (
+    diagram.arrows(
         *(("noise", "generator"), ("condition", "generator"), ("generator", "fake")),
         *(("fake", "convolutions"), ("real", "convolutions"), ("convolutions", "phi")),
         *(("project", "projected"), ("phi", "logits"), ("projected", "logits")),
         *(("logits", "d_loss"), ("logits", "g_loss")),
-    ):
-        diagram.arrow(start, end)
+    )
     diagram.arrow("condition", "project", side="right")
     return diagram
 

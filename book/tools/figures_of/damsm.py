@@ -45,12 +45,11 @@ def _architecture() -> Diagram:
     )
     diagram.note("N = 8 × 8 regions. AttnGAN has 17 × 17, from a frozen")
     diagram.note("Inception-v3 trunk; here all weights are trained.")
-    for start, end in (
+    diagram.arrows(
         *(("text", "reads"), ("image", "sees"), ("reads", "sentence")),
         *(("reads", "words"), ("sees", "regions"), ("sees", "whole")),
         *(("words", "attention"), ("regions", "attention"), ("scores", "loss")),
-    ):
-        diagram.arrow(start, end)
+    )
     diagram.arrow("attention", "scores", "c (B, B, T, D)")
     diagram.arrow("sentence", "scores", side="left")
     diagram.arrow("whole", "scores", side="right")

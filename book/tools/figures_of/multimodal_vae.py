@@ -40,12 +40,11 @@ def _architecture() -> Diagram:
         gap=30,
     )
     diagram.row(kl=("loss", "KL(q ‖ p(z)), of the product above"), gap=12)
-    for start, end in (
+    diagram.arrows(
         *(("x", "see"), ("t", "read"), ("see", "qx"), ("read", "qt")),
         *(("qx", "fuse"), ("prior", "fuse"), ("qt", "fuse"), ("fuse", "z")),
         *(("z", "draw"), ("z", "write"), ("draw", "fit"), ("write", "say")),
-    ):
-        diagram.arrow(start, end)
+    )
     diagram.arrow("fuse", "kl", side="left")
     return diagram
 

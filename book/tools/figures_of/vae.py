@@ -29,11 +29,10 @@ def _architecture() -> Diagram:
         fit=("loss", "−log p(x|z)\n(B,) nats"),
         gap=12,
     )
-    for start, end in (
+    diagram.arrows(
         *(("x", "encoder"), ("y", "encoder"), ("encoder", "q")),
         *(("q", "z"), ("noise", "z"), ("z", "decoder"), ("decoder", "mean")),
-    ):
-        diagram.arrow(start, end)
+    )
     diagram.arrow("mean", "fit", "compared with x")
     diagram.arrow("q", "kl", side="left")
     diagram.arrow("y", "decoder", side="right")
