@@ -130,7 +130,8 @@ def gaussian_kl(mu, logvar, prior_mu, prior_logvar):
         "never symmetric": (
             4,
             _KL
-            + "too_sure = 1.81\ntoo_unsure = 47.2\nequal_widths_are_symmetric = False\n",
+            + "too_sure = 1.81\ntoo_unsure = 47.2\n"
+            + "equal_widths_are_symmetric = False\n",
         ),
         "answers as text": (
             3,
@@ -248,7 +249,7 @@ def score(f, mu, sigma, eps):
     },
     "q3": {
         "mean over the values": (
-            2,
+            3,
             """
 def log_likelihood(x, reconstruction, log_sigma):
     sigma = log_sigma.exp()[:, None, None]
