@@ -1,4 +1,4 @@
-"""Wrong answers to the AttnGAN capstone: question -> name -> (points, answer)."""
+"""Wrong answers to the AttnGAN capstone: question -> name -> (points, answer, hint)."""
 
 _FAULT = """
 def fault(augment):
@@ -90,26 +90,56 @@ _MEANS = """
 """
 _CHANGED = '    changed = " ".join(new if word == old else word for word in words)\n'
 
-MISTAKES: dict[str, dict[str, tuple[float, str]]] = {
+MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
     "q1": {
-        "always right": (0, "def fault(augment):\n    return 'none'\n"),
-        "no noise": (2, _fault(noise="0")),
-        "a batch of one": (3, _fault(batch="1")),
-        "a bias of zero": (0, _fault(bias="0")),
-        "no tolerance": (4, _fault(same="lambda x, y: torch.equal(x, y)")),
+        "always right": (
+            0,
+            "def fault(augment):\n    return 'none'\n",
+            "the fault is \"gate\"; yours says 'none'",
+        ),
+        "no noise": (2, _fault(noise="0"), "noise of zero shows none of them"),
+        "a batch of one": (
+            3,
+            _fault(batch="1"),
+            "A batch of one cannot show shared noise",
+        ),
+        "a bias of zero": (
+            0,
+            _fault(bias="0"),
+            "a bias of zero cannot show a missing bias",
+        ),
+        "no tolerance": (
+            4,
+            _fault(same="lambda x, y: torch.equal(x, y)"),
+            "compare with a tolerance",
+        ),
         "a tolerance that forgives everything": (
             0,
             _fault(same="lambda x, y: torch.allclose(x, y, atol=10)"),
+            "yours says 'order'",
         ),
-        "shared noise taken for a spread": (3, _fault(rest='"spread"')),
-        "spread taken for shared noise": (4, _fault(rest='"shared"')),
-        "the missing bias not looked for": (3, _fault(bias_test="False")),
+        "shared noise taken for a spread": (
+            3,
+            _fault(rest='"spread"'),
+            "the faults bias, order and shared is not found",
+        ),
+        "spread taken for shared noise": (
+            4,
+            _fault(rest='"shared"'),
+            "A wrong spread is not found, or is taken for another fault",
+        ),
+        "the missing bias not looked for": (
+            3,
+            _fault(bias_test="False"),
+            "the faults bias, order and shared is not found",
+        ),
         "capital letters": (
             0,
             """
 def fault(augment):
     return "Gate" if augment is None else "None"
 """,
+            "in small letters; got 'None'",
         ),
         "True or False": (
             0,
@@ -121,6 +151,7 @@ def fault(augment):
     h = F.glu(F.linear(s, w, b), dim=1)
     return bool(torch.allclose(torch.cat([mu, logvar], dim=1), h, atol=1e-4))
 """,
+            "a name, a text; yours is of type bool",
         ),
     },
     "q2": {
@@ -136,6 +167,7 @@ def fault(augment):
         refused = refused + no(discriminator(real[:-1], sentence[1:])[0][differs])
 """
             + _REAL_AND_FAKE,
+            "where is the detach",
         ),
         "the chapter's wrong pairs": (
             2,
@@ -146,6 +178,7 @@ def fault(augment):
         refused = refused + no(discriminator(real[:-1], sentence[1:])[0])
 """
             + _REAL_AND_FAKE,
+            "a pair of one class is counted as wrong, or the other terms",
         ),
         "sentences rolled around": (
             3,
@@ -158,6 +191,7 @@ def fault(augment):
         refused = refused + no(wrong[differs])
 """
             + _REAL_AND_FAKE,
+            "the last picture has no next",
         ),
         "every pair of two classes": (
             3,
@@ -169,8 +203,13 @@ def fault(augment):
         refused = refused + no(discriminator(real[i], sentence[j])[0])
 """
             + _REAL_AND_FAKE,
+            r"picture i with sentence i \+ 1",
         ),
-        "no wrong pairs": (2, _HEAD + _COSTS + _REAL_AND_FAKE),
+        "no wrong pairs": (
+            2,
+            _HEAD + _COSTS + _REAL_AND_FAKE,
+            "= 1.38629; yours is 1.15525",
+        ),
         "a mean over no pair": (
             3,
             _HEAD
@@ -180,6 +219,7 @@ def fault(augment):
     refused = refused + no(discriminator(real[:-1], sentence[1:])[0][differs])
 """
             + _REAL_AND_FAKE,
+            "a mean over no pair is nan",
         ),
         "a mean over all B - 1 pairs": (
             3,
@@ -192,6 +232,7 @@ def fault(augment):
         refused = refused + wrong.sum() / (len(real) - 1)
 """
             + _REAL_AND_FAKE,
+            "the mean over these pairs alone",
         ),
         "all terms with weight one": (
             2,
@@ -203,6 +244,7 @@ def fault(augment):
         refused = refused + no(discriminator(real[:-1], sentence[1:])[0][differs])
     return yes(u) + yes(c) + refused
 """,
+            "each with its own weight",
         ),
         "logarithms of sigmoids": (
             4,
@@ -217,6 +259,7 @@ def fault(augment):
         refused = refused + no(discriminator(real[:-1], sentence[1:])[0][differs])
 """
             + _REAL_AND_FAKE,
+            "must not overflow",
         ),
         "wrong pairs called right": (
             3,
@@ -228,6 +271,7 @@ def fault(augment):
         refused = refused + yes(discriminator(real[:-1], sentence[1:])[0][differs])
 """
             + _REAL_AND_FAKE,
+            "each with its own weight and label",
         ),
         "drawn pictures with the wrong sentence": (
             3,
@@ -240,6 +284,7 @@ def fault(augment):
         refused = refused + no(wrong[differs])
 """
             + _REAL_AND_FAKE,
+            "Three kinds of pairs",
         ),
         "the sentence before": (
             3,
@@ -251,6 +296,7 @@ def fault(augment):
         refused = refused + no(discriminator(real[1:], sentence[:-1])[0][differs])
 """
             + _REAL_AND_FAKE,
+            r"picture i with sentence i \+ 1",
         ),
     },
     "q3": {
@@ -268,6 +314,7 @@ def pulls(terms, picture):
 """
             + _BALANCE
             + _SEEN,
+            "keep the graph for the real backward pass",
         ),
         "backward instead of grad": (
             3,
@@ -284,6 +331,7 @@ def pulls(terms, picture):
 """
             + _BALANCE
             + _SEEN,
+            "Leave all .grad as they are",
         ),
         "sum of absolute values": (
             1,
@@ -301,6 +349,7 @@ def pulls(terms, picture):
 """
             + _BALANCE
             + _SEEN,
+            "this is a sum of absolute values, not a norm",
         ),
         "a term without the picture is an error": (
             3,
@@ -316,6 +365,7 @@ def pulls(terms, picture):
 """
             + _BALANCE
             + _SEEN,
+            "a term may depend on the network's weights without the picture",
         ),
         "a constant is an error": (
             1,
@@ -331,6 +381,7 @@ def pulls(terms, picture):
 """
             + _BALANCE
             + _SEEN,
+            "a term that needs no gradient",
         ),
         "tensors instead of numbers": (
             4,
@@ -354,6 +405,7 @@ def balancing_weight(adversarial, damsm, picture):
     return float(both["a"] / both["d"])
 """
             + _SEEN,
+            "must be a float; yours is of type Tensor",
         ),
         "norms are added up": (
             3,
@@ -368,6 +420,7 @@ def balancing_weight(adversarial, damsm, picture):
 pulls_add_up = True
 doubled_batch = 0.5
 """,
+            "not the sum of norms",
         ),
         "the ratio the other way round": (
             3,
@@ -380,6 +433,7 @@ def balancing_weight(adversarial, damsm, picture):
     return both["d"] / both["a"]
 """
             + _SEEN,
+            "for lambda = 0.5; yours is 2.0000",
         ),
         "the ratio of the losses": (
             3,
@@ -391,6 +445,7 @@ def balancing_weight(adversarial, damsm, picture):
     return (sum(adversarial) / damsm).item()
 """
             + _SEEN,
+            "terms with the gradients 1 and 2",
         ),
         "divided by zero": (
             4,
@@ -401,18 +456,22 @@ def balancing_weight(adversarial, damsm, picture):
     return both["a"] / (both["d"] + 1e-12)
 """
             + _SEEN,
+            "a DAMSM that does not pull must raise ValueError",
         ),
         "pulls are thought to add up": (
             4,
             _PULLS + _BALANCE + "pulls_add_up = True\ndoubled_batch = 0.5\n",
+            "two terms that pull in opposite directions",
         ),
         "the batch is thought not to matter": (
             4,
             _PULLS + _BALANCE + "pulls_add_up = False\ndoubled_batch = 1\n",
+            "a mean over twice as many pictures",
         ),
         "answers as text": (
             4,
             _PULLS + _BALANCE + 'pulls_add_up = "False"\ndoubled_batch = "1/2"\n',
+            "must be True or False without quotes; got 'False', of type str",
         ),
     },
     "q4": {
@@ -427,6 +486,7 @@ def update_average(average, model, decay):
             mean.copy_(buffer)
 """
             + _HALF,
+            "decay is the share that stays, not the share that moves",
         ),
         "buffers forgotten": (
             3,
@@ -437,6 +497,7 @@ def update_average(average, model, decay):
             mean.lerp_(parameter, 1 - decay)
 """
             + _HALF,
+            "Buffers are copied",
         ),
         "weights shared": (
             1,
@@ -447,6 +508,7 @@ def update_average(average, model, decay):
         mean.data = parameter.data
 """
             + _HALF,
+            "the model that trains must stay as it is",
         ),
         "buffers averaged like weights": (
             3,
@@ -459,6 +521,7 @@ def update_average(average, model, decay):
             mean.copy_(decay * mean + (1 - decay) * buffer)
 """
             + _HALF,
+            "not averaged",
         ),
         "buffers shared": (
             3,
@@ -470,6 +533,7 @@ def update_average(average, model, decay):
     average._buffers = model._buffers
 """
             + _HALF,
+            "later changes of them do not reach the average",
         ),
         "plain copy": (
             2,
@@ -478,6 +542,7 @@ def update_average(average, model, decay):
     average.load_state_dict(model.state_dict())
 """
             + _HALF,
+            "this is a copy of the model",
         ),
         "new parameters with a graph": (
             3,
@@ -492,6 +557,7 @@ def update_average(average, model, decay):
         mean.copy_(buffer)
 """
             + _HALF,
+            "must stay leaves without a graph",
         ),
         "weights that can no longer be trained": (
             3,
@@ -504,10 +570,23 @@ def update_average(average, model, decay):
         mean.copy_(buffer)
 """
             + _HALF,
+            "that can still be trained",
         ),
-        "half of the decay's steps": (3, _AVERAGE + "half_way = 500\n"),
-        "one update less": (3, _AVERAGE + "half_way = 692\n"),
-        "a number as text": (3, _AVERAGE + 'half_way = "693"\n'),
+        "half of the decay's steps": (
+            3,
+            _AVERAGE + "half_way = 500\n",
+            "0.999 to the power n",
+        ),
+        "one update less": (
+            3,
+            _AVERAGE + "half_way = 692\n",
+            "one update less is not enough",
+        ),
+        "a number as text": (
+            3,
+            _AVERAGE + 'half_way = "693"\n',
+            "must be a whole number without quotes; got '693', of type str",
+        ),
     },
     "q5": {
         "another seed after the change": (
@@ -519,6 +598,7 @@ def update_average(average, model, decay):
     after = [sampler.sample([changed], seed=seed) for seed in seeds[1:] + seeds[:1]]
 """
             + _MEANS,
+            "The same noise on both sides of a word's change",
         ),
         "both captions in one call": (
             3,
@@ -529,6 +609,7 @@ def update_average(average, model, decay):
     before, after = [pair[:1] for pair in drawn], [pair[1:] for pair in drawn]
 """
             + _MEANS,
+            "needs one call a caption",
         ),
         "parts of words replaced": (
             3,
@@ -540,10 +621,12 @@ def listening(sampler, caption, old, new, seeds):
 """
             + _DRAWN
             + _MEANS,
+            "'red' is no word of 'a bored star'",
         ),
         "replace after a check for the word": (
             4,
             _LISTENING + "    changed = caption.replace(old, new)\n" + _DRAWN + _MEANS,
+            "Replace whole words only",
         ),
         "first occurrence only": (
             4,
@@ -551,6 +634,7 @@ def listening(sampler, caption, old, new, seeds):
             + "    words[words.index(old)] = new\n    changed = ' '.join(words)\n"
             + _DRAWN
             + _MEANS,
+            "every occurrence of the word",
         ),
         "absolute value forgotten": (
             2,
@@ -562,6 +646,7 @@ def listening(sampler, caption, old, new, seeds):
     by_noise = [(a - b).mean() for a, b in zip(before, before[1:])]
     return torch.stack(by_word).mean().item(), torch.stack(by_noise).mean().item()
 """,
+            "so by_word is 3; yours is -3",
         ),
         "root of the mean square": (
             3,
@@ -573,6 +658,7 @@ def listening(sampler, caption, old, new, seeds):
     by_noise = [(a - b).square().mean().sqrt() for a, b in zip(before, before[1:])]
     return torch.stack(by_word).mean().item(), torch.stack(by_noise).mean().item()
 """,
+            "absolute values, then means",
         ),
         "all pairs of seeds": (
             3,
@@ -586,6 +672,7 @@ def listening(sampler, caption, old, new, seeds):
     ]
     return torch.stack(by_word).mean().item(), torch.stack(by_noise).mean().item()
 """,
+            "for each seed and the next one of the list",
         ),
         "the first seed only": (
             3,
@@ -596,6 +683,7 @@ def listening(sampler, caption, old, new, seeds):
     other = sampler.sample([changed], seed=seeds[0])
     return (first - other).abs().mean().item(), (first - second).abs().mean().item()
 """,
+            "for each seed and the next one of the list",
         ),
         "missing word not noticed": (
             4,
@@ -606,6 +694,7 @@ def listening(sampler, caption, old, new, seeds):
             + _CHANGED
             + _DRAWN
             + _MEANS,
+            "must raise ValueError; yours returns numbers",
         ),
         "an error of another kind": (
             4,
@@ -617,6 +706,7 @@ def listening(sampler, caption, old, new, seeds):
             + _CHANGED
             + _DRAWN
             + _MEANS,
+            "must raise ValueError; yours raises AssertionError",
         ),
         "noise measured with the changed caption too": (
             2,
@@ -628,6 +718,7 @@ def listening(sampler, caption, old, new, seeds):
     by_noise = [(a - b).abs().mean() for a, b in zip(before, after[1:])]
     return torch.stack(by_word).mean().item(), torch.stack(by_noise).mean().item()
 """,
+            "is the caption kept for it",
         ),
     },
 }

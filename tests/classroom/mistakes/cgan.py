@@ -1,4 +1,4 @@
-"""Wrong answers to the CGAN assignment: question -> name -> (points, answer)."""
+"""Wrong answers to the CGAN assignment: question -> name -> (points, answer, hint)."""
 
 _FORCE = """
 def force(loss, logits):
@@ -25,7 +25,7 @@ def diversity(modes, possible):
 """
 _LOPSIDED = "lopsided = [991] + [1] * 9\n"
 
-MISTAKES: dict[str, dict[str, tuple[float, str]]] = {
+MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
     "q1": {
         "logarithm of a sigmoid": (
             4,
@@ -40,6 +40,7 @@ def generator_loss(fake, weight):
     d = torch.sigmoid(fake)
     return (weight * (1 - d).log() - (1 - weight) * d.log()).mean()
 """,
+            "look for a logarithm of a sigmoid",
         ),
         "the chapter's plain losses": (
             0,
@@ -49,6 +50,7 @@ def discriminator_loss(real, fake, alpha):
 def generator_loss(fake, weight):
     return F.softplus(-fake).mean()
 """,
+            "this is the loss of the plain game, with alpha = 1",
         ),
         "labels swapped": (
             2,
@@ -61,6 +63,7 @@ def generator_loss(fake, weight):
         raise ValueError(weight)
     return ((1 - weight) * F.softplus(fake) - weight * F.softplus(-fake)).mean()
 """,
+            "the labels of real and generated pictures are exchanged",
         ),
         "sum instead of mean": (
             1,
@@ -73,6 +76,7 @@ def generator_loss(fake, weight):
         raise ValueError(weight)
     return ((1 - weight) * F.softplus(-fake) - weight * F.softplus(fake)).sum()
 """,
+            "the losses are added up where a mean is asked",
         ),
         "any weight is taken": (
             4,
@@ -83,6 +87,7 @@ def discriminator_loss(real, fake, alpha):
 def generator_loss(fake, weight):
     return ((1 - weight) * F.softplus(-fake) - weight * F.softplus(fake)).mean()
 """,
+            "weight -0.1 must raise ValueError; yours returns a loss",
         ),
         "an assertion for a ValueError": (
             4,
@@ -94,6 +99,7 @@ def generator_loss(fake, weight):
     assert 0 <= weight <= 1
     return ((1 - weight) * F.softplus(-fake) - weight * F.softplus(fake)).mean()
 """,
+            "yours raises AssertionError",
         ),
         "sign of the minimax loss": (
             2,
@@ -106,6 +112,7 @@ def generator_loss(fake, weight):
         raise ValueError(weight)
     return ((1 - weight) * F.softplus(-fake) + weight * F.softplus(fake)).mean()
 """,
+            "with weight 1.0 this makes -0.69315, yours is 0.69315",
         ),
         "weight on the other term": (
             2,
@@ -118,6 +125,7 @@ def generator_loss(fake, weight):
         raise ValueError(weight)
     return (weight * F.softplus(-fake) - (1 - weight) * F.softplus(fake)).mean()
 """,
+            "with weight 1.0 this makes -0.69315, yours is 0.69315",
         ),
         "soft labels on both sides": (
             2,
@@ -130,6 +138,7 @@ def generator_loss(fake, weight):
         raise ValueError(weight)
     return ((1 - weight) * F.softplus(-fake) - weight * F.softplus(fake)).mean()
 """,
+            "the labels of the generated pictures are soft, too",
         ),
         "the loss of real pictures scaled by alpha": (
             1,
@@ -141,6 +150,7 @@ def generator_loss(fake, weight):
         raise ValueError(weight)
     return ((1 - weight) * F.softplus(-fake) - weight * F.softplus(fake)).mean()
 """,
+            "the term with 1 - alpha is missing",
         ),
         "logits clamped to twenty": (
             4,
@@ -154,6 +164,7 @@ def generator_loss(fake, weight):
         raise ValueError(weight)
     return ((1 - weight) * F.softplus(-fake) - weight * F.softplus(fake)).mean()
 """,
+            "or a clamp",
         ),
     },
     "q2": {
@@ -168,6 +179,7 @@ def game_value(p, q, alpha):
 largest_probability = 1.0
 equal_is_still_best = True
 """,
+            "this is the answer of the plain game",
         ),
         "a probability instead of a logit": (
             1,
@@ -180,6 +192,7 @@ def game_value(p, q, alpha):
 largest_probability = 0.9
 equal_is_still_best = True
 """,
+            "this is a probability, not its logit",
         ),
         "p and q swapped": (
             0,
@@ -192,6 +205,7 @@ def game_value(p, q, alpha):
 largest_probability = 0.9
 equal_is_still_best = False
 """,
+            "some term has the weight of another",
         ),
         "zero times infinity": (
             4,
@@ -204,6 +218,7 @@ def game_value(p, q, alpha):
 largest_probability = 0.9
 equal_is_still_best = True
 """,
+            "nothing is ever nan",
         ),
         "only what neither has is forgotten": (
             4,
@@ -216,6 +231,7 @@ def game_value(p, q, alpha):
 largest_probability = 0.9
 equal_is_still_best = True
 """,
+            "where neither has it, 0",
         ),
         "logarithms of base two": (
             1,
@@ -228,6 +244,7 @@ def game_value(p, q, alpha):
 largest_probability = 0.9
 equal_is_still_best = True
 """,
+            r"is this a logarithm to base 2\?",
         ),
         "probabilities held away from zero": (
             4,
@@ -241,6 +258,7 @@ def game_value(p, q, alpha):
 largest_probability = 0.9
 equal_is_still_best = True
 """,
+            "the logit plus infinity",
         ),
         "alpha on both sides": (
             1,
@@ -255,18 +273,22 @@ def game_value(p, q, alpha):
 largest_probability = 0.9
 equal_is_still_best = True
 """,
+            "this is the answer of the plain game",
         ),
         "probability at the end of the game": (
             5,
             _BEST + "largest_probability = 0.45\nequal_is_still_best = True\n",
+            "a thing that the generator never makes",
         ),
         "the solution is said to move": (
             5,
             _BEST + "largest_probability = 0.9\nequal_is_still_best = False\n",
+            "V is smallest where nothing can be told",
         ),
         "answers as text": (
             5,
             _BEST + 'largest_probability = "0.9"\nequal_is_still_best = "True"\n',
+            "must be a number without quotes; got '0.9', of type str",
         ),
         "value with the sign of a loss": (
             1,
@@ -280,6 +302,7 @@ def game_value(p, q, alpha):
 largest_probability = 0.9
 equal_is_still_best = True
 """,
+            "this is a loss, minus the value",
         ),
     },
     "q3": {
@@ -291,6 +314,7 @@ def force(loss, logits):
 """
             + _NUMBERS
             + 'what_the_sum_minimises = "b"\n',
+            "did you use the loss that was given",
         ),
         "sign of a derivative": (
             1,
@@ -302,6 +326,7 @@ force_of_the_sum = -1.0
 hundred_times = -4.605
 what_the_sum_minimises = "b"
 """,
+            "this is the derivative; a force is minus the derivative",
         ),
         "derivatives of the mean": (
             2,
@@ -312,6 +337,7 @@ def force(loss, logits):
 """
             + _NUMBERS
             + 'what_the_sum_minimises = "b"\n',
+            "this is the force of a mean over the batch of 3",
         ),
         "logits are changed": (
             3,
@@ -323,6 +349,7 @@ def force(loss, logits):
 """
             + _NUMBERS
             + 'what_the_sum_minimises = "b"\n',
+            "logits stay as they were",
         ),
         "a difference quotient": (
             3,
@@ -333,6 +360,7 @@ def force(loss, logits):
 """
             + _NUMBERS
             + 'what_the_sum_minimises = "b"\n',
+            "a difference quotient is too coarse",
         ),
         "a loss that ignores the logits is an error": (
             3,
@@ -343,6 +371,7 @@ def force(loss, logits):
 """
             + _NUMBERS
             + 'what_the_sum_minimises = "b"\n',
+            "a loss that ignores the logits has force 0",
         ),
         "the graph is kept": (
             3,
@@ -354,6 +383,7 @@ def force(loss, logits):
 """
             + _NUMBERS
             + 'what_the_sum_minimises = "b"\n',
+            "The result has no graph",
         ),
         "one force for the whole batch": (
             2,
@@ -364,28 +394,33 @@ def force(loss, logits):
 """
             + _NUMBERS
             + 'what_the_sum_minimises = "b"\n',
+            "one force a logit",
         ),
         "ratio the wrong way round": (
             4,
             _FORCE
             + "force_of_the_sum = 1.0\nhundred_times = 4.605\n"
             + 'what_the_sum_minimises = "b"\n',
+            "Their ratio is",
         ),
         "the sum is thought to vanish": (
             4,
             _FORCE
             + "force_of_the_sum = 0.0\nhundred_times = -4.605\n"
             + 'what_the_sum_minimises = "b"\n',
+            "forces of both losses and of their sum",
         ),
         "the divergence the other way round": (
             4,
             _FORCE + _NUMBERS + 'what_the_sum_minimises = "a"\n',
+            "the mean over q, not over p",
         ),
         "a capital letter and numbers as text": (
             3,
             _FORCE
             + 'force_of_the_sum = "1"\nhundred_times = "-4.605"\n'
             + 'what_the_sum_minimises = "B"\n',
+            "must be a number without quotes; got '1', of type str",
         ),
     },
     "q4": {
@@ -395,6 +430,7 @@ def force(loss, logits):
 def wrong_partners(class_ids, generator):
     return torch.arange(len(class_ids)).roll(-1)
 """,
+            "sample 0 got partner 1, of the same class",
         ),
         "another sample, whatever its class": (
             0,
@@ -406,6 +442,7 @@ def wrong_partners(class_ids, generator):
     step = torch.randint(1, n, (n,), generator=generator)
     return (torch.arange(n) + step) % n
 """,
+            "of the same class",
         ),
         "always the first that fits": (
             3,
@@ -416,6 +453,7 @@ def wrong_partners(class_ids, generator):
         raise ValueError("one class only")
     return others.int().argmax(dim=1)
 """,
+            "drawn equally often",
         ),
         "one class not noticed": (
             3,
@@ -425,6 +463,7 @@ def wrong_partners(class_ids, generator):
     others = others + (others.sum(dim=1, keepdim=True) == 0)
     return torch.multinomial(others, 1, generator=generator)[:, 0]
 """,
+            "must raise ValueError; yours returns",
         ),
         "the error of multinomial": (
             3,
@@ -433,6 +472,7 @@ def wrong_partners(class_ids, generator):
     others = (class_ids[:, None] != class_ids[None, :]).float()
     return torch.multinomial(others, 1, generator=generator)[:, 0]
 """,
+            "must raise ValueError; yours raises RuntimeError",
         ),
         "a class first, then one of its samples": (
             3,
@@ -449,6 +489,7 @@ def wrong_partners(class_ids, generator):
         partners.append(places[torch.randint(len(places), (1,), generator=generator)])
     return torch.cat(partners)
 """,
+            "Every position of another class must be drawn equally often",
         ),
         "the generator is not used": (
             3,
@@ -459,6 +500,7 @@ def wrong_partners(class_ids, generator):
         raise ValueError("one class only")
     return torch.multinomial(others.float(), 1)[:, 0]
 """,
+            "the given generator decides the draw",
         ),
         "ids compared as floating-point numbers": (
             3,
@@ -470,6 +512,7 @@ def wrong_partners(class_ids, generator):
         raise ValueError("one class only")
     return torch.multinomial(others.float(), 1, generator=generator)[:, 0]
 """,
+            "compare them as whole numbers",
         ),
         "one draw for a whole class": (
             3,
@@ -484,6 +527,7 @@ def wrong_partners(class_ids, generator):
         partners[class_ids == own] = pick
     return partners
 """,
+            "for each sample by itself",
         ),
         "classes instead of positions": (
             1,
@@ -495,6 +539,7 @@ def wrong_partners(class_ids, generator):
     places = torch.multinomial(others.float(), 1, generator=generator)[:, 0]
     return class_ids[places]
 """,
+            "a partner is a position from 0 to 4, not a class",
         ),
         "a column": (
             1,
@@ -505,6 +550,7 @@ def wrong_partners(class_ids, generator):
         raise ValueError("one class only")
     return torch.multinomial(others.float(), 1, generator=generator)
 """,
+            "one partner a sample",
         ),
     },
     "q5": {
@@ -519,6 +565,7 @@ def diversity(modes, possible):
     return (counts > 0).double().mean().item(), effective
 """
             + _LOPSIDED,
+            "Use the natural logarithm",
         ),
         "unreadable pictures as a mode": (
             2,
@@ -532,6 +579,7 @@ def diversity(modes, possible):
     )
 """
             + _LOPSIDED,
+            "neither a mode nor part of the total",
         ),
         "unreadable pictures in the total": (
             3,
@@ -545,6 +593,7 @@ def diversity(modes, possible):
     return (counts > 0).double().mean().item(), effective
 """
             + _LOPSIDED,
+            "neither a mode nor part of the total",
         ),
         "nothing readable forgotten": (
             3,
@@ -558,6 +607,7 @@ def diversity(modes, possible):
     )
 """
             + _LOPSIDED,
+            "not nan or an error",
         ),
         "number of modes instead of their share": (
             2,
@@ -573,6 +623,7 @@ def diversity(modes, possible):
     )
 """
             + _LOPSIDED,
+            r"expected \(1, 4\), got \(4.000, 4.000\)",
         ),
         "share of the modes that were drawn": (
             1,
@@ -586,6 +637,7 @@ def diversity(modes, possible):
     return (counts > 0).double().mean().item(), effective
 lopsided = [990] + [1] * 9
 """,
+            "Possible things that never occur count",
         ),
         "entropy without its exponential": (
             2,
@@ -601,18 +653,22 @@ def diversity(modes, possible):
     )
 """
             + _LOPSIDED,
+            r"expected \(1, 4\), got \(1.000, 1.386\)",
         ),
         "one mode left out of the counterexample": (
             3,
             _DIVERSITY + "lopsided = [992] + [1] * 8 + [0]\n",
+            "coverage 1 needs each thing at least once",
         ),
         "a counterexample that is too even": (
             3,
             _DIVERSITY + "lopsided = [910] + [10] * 9\n",
+            "the effective number must be below 1.1",
         ),
         "a counterexample as text": (
             3,
             _DIVERSITY + 'lopsided = "[991, 1, 1, 1, 1, 1, 1, 1, 1, 1]"\n',
+            "yours is of type str",
         ),
         "tensors instead of numbers": (
             3,
@@ -625,6 +681,7 @@ def diversity(modes, possible):
     return (counts > 0).double().mean(), torch.special.entr(shares).sum().exp()
 """
             + _LOPSIDED,
+            "one of yours is of type Tensor",
         ),
     },
 }

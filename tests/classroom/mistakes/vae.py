@@ -1,4 +1,4 @@
-"""Wrong answers to the VAE assignment: question -> name -> (points, answer)."""
+"""Wrong answers to the VAE assignment: question -> name -> (points, answer, hint)."""
 
 _KL = """
 def gaussian_kl(mu, logvar, prior_mu, prior_logvar):
@@ -38,7 +38,7 @@ def effective_samples(log_weights):
     return 1 / torch.softmax(log_weights, dim=0).square().sum(dim=0)
 """
 
-MISTAKES: dict[str, dict[str, tuple[float, str]]] = {
+MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
     "q1": {
         "the chapter's standard normal prior": (
             2,
@@ -47,6 +47,7 @@ def gaussian_kl(mu, logvar, prior_mu, prior_logvar):
     return 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(dim=1)
 """
             + _PRICES,
+            r"this is the KL to N\(0, 1\)",
         ),
         "mean where the sum is asked": (
             2,
@@ -57,6 +58,7 @@ def gaussian_kl(mu, logvar, prior_mu, prior_logvar):
     return 0.5 * (ratio.exp() - 1 - ratio + distance).mean(dim=1)
 """
             + _PRICES,
+            "this is the mean over the dimensions, not the sum",
         ),
         "logarithm of the variance taken for a variance": (
             2,
@@ -67,6 +69,7 @@ def gaussian_kl(mu, logvar, prior_mu, prior_logvar):
     return 0.5 * (ratio - 1 - ratio.log() + distance).sum(dim=1)
 """
             + _PRICES,
+            "logvar and prior_logvar are logarithms of variances, and a",
         ),
         "one half forgotten": (
             1,
@@ -79,6 +82,7 @@ too_sure = 3.62
 too_unsure = 94.39
 equal_widths_are_symmetric = True
 """,
+            "this is twice the KL",
         ),
         "summed over the batch as well": (
             2,
@@ -89,6 +93,7 @@ def gaussian_kl(mu, logvar, prior_mu, prior_logvar):
     return 0.5 * (ratio.exp() - 1 - ratio + distance).sum()
 """
             + _PRICES,
+            "one number a sample",
         ),
         "the prior to the posterior": (
             1,
@@ -101,6 +106,7 @@ too_sure = 47.2
 too_unsure = 1.81
 equal_widths_are_symmetric = True
 """,
+            "this is the KL of the prior to the posterior",
         ),
         "distance not in units of the prior": (
             2,
@@ -111,6 +117,7 @@ def gaussian_kl(mu, logvar, prior_mu, prior_logvar):
     return 0.5 * (ratio.exp() - 1 - ratio + distance).sum(dim=1)
 """
             + _PRICES,
+            "the distance of the means is not measured in units of the",
         ),
         "the same prior for all is not allowed for": (
             3,
@@ -121,22 +128,26 @@ def gaussian_kl(mu, logvar, prior_mu, prior_logvar):
     return 0.5 * (ratio.exp() - 1 - ratio + distance).sum(dim=1)
 """
             + _PRICES,
+            "the prior can be one for all samples",
         ),
         "ten times the variance": (
             4,
             _KL
             + "too_sure = 0.70\ntoo_unsure = 3.35\nequal_widths_are_symmetric = True\n",
+            "Being too unsure costs more than 20 times as much",
         ),
         "never symmetric": (
             4,
             _KL
             + "too_sure = 1.81\ntoo_unsure = 47.2\n"
             + "equal_widths_are_symmetric = False\n",
+            "once with equal variances and once without",
         ),
         "answers as text": (
             3,
             _KL + 'too_sure = "1.81"\ntoo_unsure = "47.2"\n'
             'equal_widths_are_symmetric = "True"\n',
+            "must be a number without quotes; got '1.81', of type str",
         ),
     },
     "q2": {
@@ -150,6 +161,7 @@ def score(f, mu, sigma, eps):
     return (f(mu + sigma * eps) * eps / sigma).mean()
 """
             + _SEEN,
+            "must return one estimate a noise",
         ),
         "derivative by the noise": (
             2,
@@ -161,6 +173,7 @@ def score(f, mu, sigma, eps):
     return f(mu + sigma * eps) * eps / sigma
 """
             + _SEEN,
+            "this is the derivative by the noise, not by mu",
         ),
         "noise times deviation": (
             1,
@@ -172,6 +185,7 @@ def score(f, mu, sigma, eps):
     return f(mu + sigma * eps) * eps * sigma
 """
             + _SEEN,
+            "the noise is multiplied by sigma, not divided",
         ),
         "variance for deviation": (
             1,
@@ -183,6 +197,7 @@ def score(f, mu, sigma, eps):
     return f(mu + sigma**2 * eps) * eps / sigma**2
 """
             + _SEEN,
+            r"the sample is mu \+ sigma squared \* eps here",
         ),
         "z moves in the score": (
             0,
@@ -197,6 +212,7 @@ def score(f, mu, sigma, eps):
     return torch.autograd.grad((f(z) * log_density).sum() + 0 * mu.sum(), mu)[0]
 """
             + 'less_noise_for_a_square = "score"\nright_for_a_step = "score"\n',
+            "z must be held fixed in the density, too",
         ),
         "a step is an error": (
             3,
@@ -208,6 +224,7 @@ def score(f, mu, sigma, eps):
     return f(mu + sigma * eps) * eps / sigma
 """
             + _SEEN,
+            "every pathwise estimate is 0 and none is an error",
         ),
         "the graph is kept": (
             3,
@@ -219,6 +236,7 @@ def score(f, mu, sigma, eps):
     return f(mu + sigma * eps) * eps / sigma
 """
             + _SEEN,
+            "The results have no graph",
         ),
         "a wide difference quotient": (
             2,
@@ -230,21 +248,25 @@ def score(f, mu, sigma, eps):
     return f(mu + sigma * eps) * eps / sigma
 """
             + _SEEN,
+            "a difference quotient is too coarse",
         ),
         "the step the other way round": (
             3,
             _GRADIENTS
             + 'less_noise_for_a_square = "pathwise"\nright_for_a_step = "pathwise"\n',
+            "A step is flat, but the share of samples beyond it",
         ),
         "the noise the other way round": (
             3,
             _GRADIENTS
             + 'less_noise_for_a_square = "score"\nright_for_a_step = "score"\n',
+            "Print means and standard deviations of both",
         ),
         "capital letters": (
             3,
             _GRADIENTS
             + 'less_noise_for_a_square = "Pathwise"\nright_for_a_step = "Score"\n',
+            "in small letters; got 'Pathwise'",
         ),
     },
     "q3": {
@@ -258,6 +280,7 @@ def log_likelihood(x, reconstruction, log_sigma):
 """
             + _SIGMA
             + _BITS,
+            "this is the mean over the values, not the sum",
         ),
         "constant forgotten": (
             2,
@@ -269,6 +292,7 @@ def log_likelihood(x, reconstruction, log_sigma):
 """
             + _SIGMA
             + _BITS,
+            "both constants are missing",
         ),
         "two pi forgotten": (
             3,
@@ -280,6 +304,7 @@ def log_likelihood(x, reconstruction, log_sigma):
 """
             + _SIGMA
             + _BITS,
+            "the constant with 2 pi is missing",
         ),
         "sign of the constant": (
             2,
@@ -291,6 +316,7 @@ def log_likelihood(x, reconstruction, log_sigma):
 """
             + _SIGMA
             + _BITS,
+            "the sign of the constants is wrong",
         ),
         "log sigma taken for the log of the variance": (
             2,
@@ -302,6 +328,7 @@ def log_likelihood(x, reconstruction, log_sigma):
 """
             + _SIGMA
             + _BITS,
+            r"log sigma is counted half: log\(sigma squared\) is 2 log",
         ),
         "log sigma once a channel": (
             2,
@@ -314,6 +341,7 @@ def log_likelihood(x, reconstruction, log_sigma):
 """
             + _SIGMA
             + _BITS,
+            "log sigma is counted once a channel, not once a value",
         ),
         "channels along the width": (
             2,
@@ -325,6 +353,7 @@ def log_likelihood(x, reconstruction, log_sigma):
 """
             + _SIGMA
             + _BITS,
+            "log_sigma belongs to the channels, the second axis of a",
         ),
         "one sigma for all channels": (
             2,
@@ -336,6 +365,7 @@ def log_likelihood(x, reconstruction, log_sigma):
 """
             + _SIGMA
             + _BITS,
+            "sigma of the channel",
         ),
         "no gradient for sigma": (
             5,
@@ -347,6 +377,7 @@ def log_likelihood(x, reconstruction, log_sigma):
 """
             + _SIGMA
             + _BITS,
+            "gradients must reach log_sigma",
         ),
         "weight of the KL ignored": (
             5,
@@ -356,6 +387,7 @@ def implied_sigma(values, weight):
     return math.sqrt(values / 2)
 """
             + _BITS,
+            "Divide the loss by weight",
         ),
         "divided by the weight": (
             5,
@@ -365,6 +397,7 @@ def implied_sigma(values, weight):
     return math.sqrt(values / (2 * weight))
 """
             + _BITS,
+            "Divide the loss by weight",
         ),
         "the variance for sigma": (
             5,
@@ -374,6 +407,7 @@ def implied_sigma(values, weight):
     return weight * values / 2
 """
             + _BITS,
+            "2 sigma squared",
         ),
         "bits of a density": (
             4,
@@ -383,6 +417,7 @@ def implied_sigma(values, weight):
 def bits_per_value(log_density, values):
     return -log_density / values / math.log(2)
 """,
+            "the width of a bin is missing",
         ),
         "bins of 2/256": (
             4,
@@ -392,6 +427,7 @@ def bits_per_value(log_density, values):
 def bits_per_value(log_density, values):
     return -(log_density / values + math.log(2 / 256)) / math.log(2)
 """,
+            "a bin is 2/255 wide, because 256 numbers lie 255 steps apart",
         ),
         "nats a value": (
             4,
@@ -401,6 +437,7 @@ def bits_per_value(log_density, values):
 def bits_per_value(log_density, values):
     return -(log_density / values + math.log(2 / 255))
 """,
+            "these are nats",
         ),
     },
     "q4": {
@@ -410,6 +447,7 @@ def bits_per_value(log_density, values):
 def fuse(mus, logvars, present):
     return mus.mean(0), logvars.mean(0)
 """,
+            "make the precision 1",
         ),
         "the chapter's product with the prior": (
             0,
@@ -421,6 +459,7 @@ def fuse(mus, logvars, present):
     weighed = (precisions * torch.cat([zero, mus])).sum(dim=0)
     return weighed / total, -total.log()
 """,
+            "here the prior is counted a second time",
         ),
         "the prior once more": (
             1,
@@ -432,6 +471,7 @@ def fuse(mus, logvars, present):
     weighed = torch.where(there, torch.exp(-logvars) * mus, 0.0).sum(0)
     return weighed / precision, -precision.log()
 """,
+            "here the prior is counted a second time",
         ),
         "the prior as often as there are posteriors": (
             0,
@@ -442,6 +482,7 @@ def fuse(mus, logvars, present):
     weighed = torch.where(present[:, :, None], torch.exp(-logvars) * mus, 0.0).sum(0)
     return weighed / precision, -precision.log()
 """,
+            "the prior, which both posteriors hold, is counted twice",
         ),
         "zero times nan": (
             2,
@@ -454,6 +495,7 @@ def fuse(mus, logvars, present):
         raise ValueError("too wide")
     return (precisions * mus).sum(0) / precision, -precision.log()
 """,
+            r"0 \* nan is nan",
         ),
         "the prior divided out for absent ones, too": (
             1,
@@ -467,6 +509,7 @@ def fuse(mus, logvars, present):
     weighed = torch.where(there, torch.exp(-logvars) * mus, 0.0).sum(0)
     return weighed / precision, -precision.log()
 """,
+            "what is absent has nothing to divide out",
         ),
         "a precision that is held positive": (
             4,
@@ -478,6 +521,7 @@ def fuse(mus, logvars, present):
     weighed = torch.where(there, torch.exp(-logvars) * mus, 0.0).sum(0)
     return weighed / precision, -precision.log()
 """,
+            "has no Gaussian, so raise ValueError",
         ),
         "every wide posterior refused": (
             4,
@@ -491,6 +535,7 @@ def fuse(mus, logvars, present):
     weighed = torch.where(there, torch.exp(-logvars) * mus, 0.0).sum(0)
     return weighed / precision, -precision.log()
 """,
+            "a wide one is allowed as long as the sum is positive",
         ),
         "the means weighed by what is beyond the prior": (
             1,
@@ -504,6 +549,7 @@ def fuse(mus, logvars, present):
     mean = torch.where(there, (torch.exp(-logvars) - 1) * mus, 0.0).sum(0)
     return mean / precision, -precision.log()
 """,
+            "the mean is weighed by what the posterior has beyond the",
         ),
         "variance not divided": (
             1,
@@ -517,6 +563,7 @@ def fuse(mus, logvars, present):
     weighed = torch.where(there, torch.exp(-logvars) * mus, 0.0).sum(0)
     return weighed / precision, precision.log()
 """,
+            "this is a precision, not a variance",
         ),
     },
     "q5": {
@@ -527,6 +574,7 @@ def iwae(log_weights):
     return log_weights.mean(0)
 """
             + _SAMPLES,
+            "The mean of the logarithms is the ELBO",
         ),
         "log k forgotten": (
             2,
@@ -535,6 +583,7 @@ def iwae(log_weights):
     return torch.logsumexp(log_weights, dim=0)
 """
             + _SAMPLES,
+            "for 5 equal weights with the logarithms",
         ),
         "exponentials that underflow": (
             3,
@@ -545,6 +594,7 @@ def effective_samples(log_weights):
     w = log_weights.exp()
     return w.sum(0).square() / w.square().sum(0)
 """,
+            "must not overflow or underflow",
         ),
         "only the bound is stable": (
             3,
@@ -554,6 +604,7 @@ def effective_samples(log_weights):
     w = log_weights.exp()
     return w.sum(0).square() / w.square().sum(0)
 """,
+            "must not overflow or underflow",
         ),
         "a constant taken off": (
             3,
@@ -565,6 +616,7 @@ def iwae(log_weights):
     )
 """
             + _SAMPLES,
+            "plus or minus three thousand",
         ),
         "over the wrong axis": (
             2,
@@ -573,6 +625,7 @@ def iwae(log_weights):
     return torch.logsumexp(log_weights, dim=1) - math.log(log_weights.shape[1])
 """
             + _SAMPLES,
+            "iwae must return one number a picture",
         ),
         "largest weight only": (
             3,
@@ -581,6 +634,7 @@ def iwae(log_weights):
     return log_weights.max(0).values
 """
             + _SAMPLES,
+            "Compare iwae with the plain formula",
         ),
         "exponential of the entropy": (
             3,
@@ -589,6 +643,7 @@ def iwae(log_weights):
 def effective_samples(log_weights):
     return torch.special.entr(torch.softmax(log_weights, dim=0)).sum(0).exp()
 """,
+            "the square of a sum over a sum of squares",
         ),
         "sum of squares without its inverse": (
             2,
@@ -597,6 +652,7 @@ def effective_samples(log_weights):
 def effective_samples(log_weights):
     return torch.softmax(log_weights, dim=0).square().sum(dim=0)
 """,
+            r"effective_samples must be \[5.0, 5.0\]; yours is \[0.2",
         ),
         "a share of the samples": (
             2,
@@ -606,6 +662,7 @@ def effective_samples(log_weights):
     k = len(log_weights)
     return 1 / torch.softmax(log_weights, dim=0).square().sum(dim=0) / k
 """,
+            r"effective_samples must be \[5.0, 5.0\]; yours is \[1.0",
         ),
         "one number for the whole batch": (
             2,
@@ -614,6 +671,7 @@ def effective_samples(log_weights):
 def effective_samples(log_weights):
     return 1 / torch.softmax(log_weights.flatten(), dim=0).square().sum()
 """,
+            "effective_samples must return one number a picture",
         ),
     },
 }
