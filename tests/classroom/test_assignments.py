@@ -1,6 +1,7 @@
 """Each assignment proved: right answers, no answers, and typical wrong ones by name."""
 
 import importlib
+import itertools
 import json
 import re
 from itertools import zip_longest
@@ -8,19 +9,48 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nbconvert.filters import markdown2html
 
 from mmgen.classroom.build import Bundle, build, masters
 from mmgen.classroom.grade import Grade, grade
 from mmgen.classroom.sandbox import Limits
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = sorted(masters(ROOT / "notebooks" / "assignments"))
-Mistakes = dict[str, dict[str, tuple[float, str]]]
+MASTERS = masters(ROOT / "notebooks" / "assignments")
+NAMES = sorted(MASTERS)
+NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
+# A mistake: points that it deserves, the wrong answer, and (where given) a pattern of
+# what the student must be told.
+Mistakes = dict[str, dict[str, tuple[float, str] | tuple[float, str, str]]]
+# A prediction or a measured number, which a student gives as `name = value`.
+CHOICE = re.compile(r"^(\w+) = (True|False|-?[\d.]+) *# SOLUTION$", re.MULTILINE)
+BY_HAND = re.compile(r"about (?:half|a third|a quarter|two thirds)")
 
 
 def mistakes_of(name: str) -> Mistakes:
-    """Question -> name of the mistake -> (points it deserves, wrong answer)."""
+    """Question -> name of the mistake -> (points it deserves, wrong answer, hint)."""
     return importlib.import_module(f"tests.classroom.mistakes.{name}").MISTAKES
+
+
+def sources(notebook: Path, kind: str) -> list[str]:
+    """What stands in the cells of a kind, "code" or "markdown"."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == kind]
+
+
+def points_of(master: Path) -> tuple[float, float]:
+    """Points of the tests that students see, and of all tests."""
+    visible = total = 0.0
+    for source in sources(master, "code"):
+        config, mark, _ = source.partition("# END TEST CONFIG")
+        if not mark:
+            continue
+        found = re.search(r"^points: ([\d.]+)$", config, re.MULTILINE)
+        assert found is not None, source
+        total += float(found[1])
+        hidden = re.search(r"^hidden: true$", config, re.MULTILINE)
+        visible += 0.0 if hidden else float(found[1])
+    return visible, total
 
 
 def answered(notebook: dict[str, Any], answers: list[str]) -> dict[str, Any]:
@@ -41,16 +71,65 @@ def answered(notebook: dict[str, Any], answers: list[str]) -> dict[str, Any]:
     return changed
 
 
+def only(bundle: Bundle, questions: set[str]) -> dict[str, Any]:
+    """The student's notebook with right answers to some questions, no other touched."""
+    notebook = json.loads(bundle.student.read_text(encoding="utf-8"))
+    solution = json.loads(bundle.solution.read_text(encoding="utf-8"))
+
+    def tagged(cell: dict[str, Any], tag: str) -> bool:
+        return tag in cell["metadata"].get("tags", [])
+
+    right = (c for c in solution["cells"] if tagged(c, "otter_assign_solution_cell"))
+    waiting = []  # answers of the question whose check comes next
+    for cell in notebook["cells"]:
+        if tagged(cell, "otter_answer_cell"):
+            waiting.append((cell, next(right)["source"]))
+        elif check := re.search(r'^grader\.check\("(\w+)"\)', "".join(cell["source"])):
+            for place, source in waiting if check[1] in questions else []:
+                place["source"] = source
+            waiting = []
+    return notebook
+
+
+def halves(questions: list[str]) -> list[set[str]]:
+    """Sets of questions: of any two, some set holds the first and not the second."""
+    codes = list(itertools.combinations(range(4), 2))
+    assert len(questions) <= len(codes)
+    coded = list(zip(questions, codes, strict=False))
+    return [{question for question, code in coded if i in code} for i in range(4)]
+
+
 def submitted(bundle: Bundle, mistakes: Mistakes) -> dict[str, dict[str, Any]]:
-    """Student -> notebook: right, untouched, the others with one mistake a question."""
+    """Student -> notebook: right, untouched, in part, with one mistake a question."""
     solution = json.loads(bundle.solution.read_text(encoding="utf-8"))
     untouched = json.loads(bundle.student.read_text(encoding="utf-8"))
-    made = {"right": solution, "untouched": untouched}
+    texts = json.loads(json.dumps(solution))
+    for cell in texts["cells"]:
+        cell["source"] = CHOICE.sub(r'\1 = "\2"', "".join(cell["source"]))
+    made = {"right": solution, "untouched": untouched, "texts": texts}
+    for i, questions in enumerate(halves(list(mistakes))):
+        made[f"half{i}"] = only(bundle, questions)
     rows = zip_longest(*(question.values() for question in mistakes.values()))
     for i, row in enumerate(rows):
         answers = [mistake[1] for mistake in row if mistake is not None]
         made[f"wrong{i}"] = answered(solution, answers)
     return made
+
+
+def told(question: dict[str, Any], *, visible: bool = False) -> str:
+    """What a student reads of the tests that failed: messages, and hints."""
+    lines = []
+    for case in question["cases"]:
+        if not case["passed"] and not (visible and case["hidden"]):
+            lines += [case["hint"] or "", "" if case["hidden"] else case["message"]]
+    return "\n".join(lines)
+
+
+@pytest.fixture(scope="module")
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Bundle:
+    """The assignment of the name that a test is given, built once for all its tests."""
+    # Not the master's own seed: the solution must be right for any.
+    return build(MASTERS[request.param], tmp_path_factory.mktemp("built"), seed=20_777)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -61,40 +140,85 @@ def test_four_typical_mistakes_a_question(name: str) -> None:
         assert len(set(known)) == len(known)
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_text_is_indented_into_a_code_block(path: Path) -> None:
+    for source in sources(path, "markdown"):
+        if "```" not in source:
+            assert "<pre" not in markdown2html(source), source
+
+
+@pytest.mark.parametrize("bundle", NAMES, indirect=True)
+def test_the_student_reads_the_true_share_of_visible_points(bundle: Bundle) -> None:
+    visible, total = points_of(MASTERS[bundle.name])
+    assert 0 < visible < total
+    assert not BY_HAND.search("\n".join(sources(MASTERS[bundle.name], "markdown")))
+    text = "\n".join(sources(bundle.student, "markdown"))
+    assert re.search(rf"\b{visible:g} of (?:the |its )?{total:g}\b", text), text[:2000]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("bundle", NAMES, indirect=True)
 @pytest.mark.filterwarnings("ignore:No sandbox")  # where a kernel gives no namespaces
-def test_points_are_what_they_should_be(name: str, tmp_path: Path) -> None:
-    bundles, folder = tmp_path / "bundles", tmp_path / "handed-in"
+def test_points_are_what_they_should_be(bundle: Bundle, tmp_path: Path) -> None:
+    folder = tmp_path / "handed-in"
     folder.mkdir()
-    master = masters(ROOT / "notebooks" / "assignments")[name]
-    # Not the master's own seed: the solution must be right for any.
-    bundle = build(master, bundles, seed=20_777)
-    mistakes = mistakes_of(name)
+    mistakes = mistakes_of(bundle.name)
     for student, notebook in submitted(bundle, mistakes).items():
         (folder / f"{student}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
     grades: dict[str, Grade] = {
         each.student: each
         for each in grade(
             folder,
-            name,
-            bundles=bundles,
+            bundle.name,
+            bundles=bundle.autograder.parents[1],
             out=tmp_path / "grades",
             jobs=2,
             limits=Limits(seconds=400),
         )
     }
+    asked = {
+        student: {question["name"]: question for question in each.questions}
+        for student, each in grades.items()
+    }
     right = grades["right"]
     assert right.score == right.possible > 0 and not right.reason, right
+    assert set(asked["right"]) == set(mistakes)
+    possible = {name: q["possible"] for name, q in asked["right"].items()}
+    seen = [case for q in right.questions for case in q["cases"] if not case["hidden"]]
+    shown = sum(case["points"] for case in seen)
+    assert (shown, right.possible) == points_of(MASTERS[bundle.name])
+
     untouched = grades["untouched"]
     assert untouched.score == 0 and untouched.possible == right.possible, untouched
-    assert {q["name"] for q in right.questions} == set(mistakes)
-    possible = {q["name"]: q["possible"] for q in right.questions}
-    wrong_points = []
-    for question, known in mistakes.items():
-        for i, (mistake, (points, _)) in enumerate(known.items()):
-            got = {q["name"]: q["score"] for q in grades[f"wrong{i}"].questions}
-            if got.get(question) != points or points >= possible[question]:
-                wrong_points.append((question, mistake, points, got.get(question)))
+    # No cell that the assignment gives needs an answer.
+    assert not re.match(r"cell \d", untouched.reason), untouched.reason
+    silent = [
+        name
+        for name, question in asked["untouched"].items()
+        if "not answered yet" not in told(question, visible=True)
+    ]
+    assert not silent, f"an untouched answer is not said to be one: {silent}"
+
+    for i, questions in enumerate(halves(list(mistakes))):
+        half = asked[f"half{i}"]
+        assert not re.match(r"cell \d", grades[f"half{i}"].reason), grades[f"half{i}"]
+        lost = [name for name in questions if half[name]["score"] != possible[name]]
+        assert not lost, f"only {sorted(questions)} answered: {lost} depend on others"
+
+    for name, question in asked["texts"].items():
+        if question["score"] < possible[name]:
+            assert re.search(r"\bstr\b", told(question, visible=True)), (name, question)
+    choices = CHOICE.findall("\n".join(sources(bundle.solution, "code")))
+    assert (grades["texts"].score < right.score) == bool(choices)
+
+    wrong_points, not_told = [], []
+    for name, known in mistakes.items():
+        for i, (mistake, (points, _, *hint)) in enumerate(known.items()):
+            got = asked[f"wrong{i}"].get(name)
+            if got is None or got["score"] != points or points >= possible[name]:
+                wrong_points.append((name, mistake, points, got and got["score"]))
+            elif hint and not re.search(hint[0], told(got)):
+                not_told.append((name, mistake, hint[0], told(got)))
     assert not wrong_points, wrong_points
+    assert not not_told, not_told
