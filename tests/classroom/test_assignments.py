@@ -1,15 +1,18 @@
 """Each assignment proved: right answers, no answers, and typical wrong ones by name."""
 
+import contextlib
 import importlib
+import io
 import itertools
 import json
 import re
-from itertools import zip_longest
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from nbconvert.filters import markdown2html
+from otter.test_files.exception_test import ExceptionTestFile
 
 from mmgen.classroom.build import Bundle, build, masters
 from mmgen.classroom.grade import Grade, grade
@@ -24,6 +27,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").rglob("*.ipynb"))
 Mistakes = dict[str, dict[str, tuple[float, str] | tuple[float, str, str]]]
 # A prediction or a measured number, which a student gives as `name = value`.
 CHOICE = re.compile(r"^(\w+) = (True|False|-?[\d.]+) *# SOLUTION$", re.MULTILINE)
+CHECK = re.compile(r'^grader\.check\("(\w+)"\)', re.MULTILINE)
 BY_HAND = re.compile(r"about (?:half|a third|a quarter|two thirds)")
 
 
@@ -53,22 +57,63 @@ def points_of(master: Path) -> tuple[float, float]:
     return visible, total
 
 
-def answered(notebook: dict[str, Any], answers: list[str]) -> dict[str, Any]:
-    """The notebook with answers in place of the cells that define the same names."""
-    changed = json.loads(json.dumps(notebook))
-    for answer in answers:
-        first = re.search(r"^(?:def|class) (\w+)|^(\w+) *=", answer, re.MULTILINE)
-        assert first is not None
-        name = first[1] or first[2]
-        pattern = re.compile(rf"^(?:(?:def|class) {name}\b|{name} *=)", re.MULTILINE)
-        places = [
-            cell
-            for cell in changed["cells"]
-            if cell["cell_type"] == "code" and pattern.search("".join(cell["source"]))
+def answered(cells: list[str], answer: str) -> list[str]:
+    """The cells with an answer in place of the one that defines the same name."""
+    first = re.search(r"^(?:def|class) (\w+)|^(\w+) *=", answer, re.MULTILINE)
+    assert first is not None
+    name = first[1] or first[2]
+    pattern = re.compile(rf"^(?:(?:def|class) {name}\b|{name} *=)", re.MULTILINE)
+    places = [i for i, source in enumerate(cells) if pattern.search(source)]
+    assert len(places) == 1, f"{name} must be defined in one cell"
+    return [*cells[: places[0]], answer.strip("\n"), *cells[places[0] + 1 :]]
+
+
+class Desk:
+    """The right notebook, run once; answers to one question are tried on it.
+
+    In this process, as each wrong answer by its way through the grader's sandbox would
+    take most of the time that the tests take.
+    """
+
+    def __init__(self, bundle: Bundle, folder: Path) -> None:
+        with zipfile.ZipFile(bundle.autograder) as packed:
+            packed.extractall(folder)
+        self.tests = folder / "tests"
+        self.cells: dict[str, list[str]] = {}  # of each question
+        self.names: dict[str, Any] = {}
+        waiting: list[str] = []
+        for source in sources(bundle.solution, "code"):
+            if check := CHECK.search(source):
+                self.cells[check[1]], waiting = waiting, []
+            elif "otter.Notebook" not in source:
+                waiting.append(source)
+        for cells in self.cells.values():
+            self.run(cells, self.names)
+
+    @staticmethod
+    def run(cells: list[str], names: dict[str, Any]) -> None:
+        """Run cells as a notebook does: an error ends its own cell only."""
+        for source in cells:
+            silent = contextlib.redirect_stdout(io.StringIO())
+            with silent, contextlib.suppress(Exception):
+                exec(compile(source, "<cell>", "exec"), names)
+
+    def judge(self, name: str, answer: str) -> tuple[float, float, str]:
+        """Points of an answer, points of the question, and what the author is told."""
+        names = dict(self.names)
+        self.run(answered(self.cells[name], answer), names)
+        tests = ExceptionTestFile.from_file(str(self.tests / f"{name}.py"))
+        tests.run(names)
+        cases = [
+            {
+                "passed": result.passed,
+                "hidden": result.test_case.hidden,
+                "hint": result.test_case.failure_message,
+                "message": result.message,
+            }
+            for result in tests.test_case_results
         ]
-        assert len(places) == 1, f"{name} must be defined in one cell"
-        places[0]["source"] = answer.strip("\n")
-    return changed
+        return tests.score, tests.possible, told({"cases": cases})
 
 
 def only(bundle: Bundle, questions: set[str]) -> dict[str, Any]:
@@ -84,7 +129,7 @@ def only(bundle: Bundle, questions: set[str]) -> dict[str, Any]:
     for cell in notebook["cells"]:
         if tagged(cell, "otter_answer_cell"):
             waiting.append((cell, next(right)["source"]))
-        elif check := re.search(r'^grader\.check\("(\w+)"\)', "".join(cell["source"])):
+        elif check := CHECK.search("".join(cell["source"])):
             for place, source in waiting if check[1] in questions else []:
                 place["source"] = source
             waiting = []
@@ -99,20 +144,16 @@ def halves(questions: list[str]) -> list[set[str]]:
     return [{question for question, code in coded if i in code} for i in range(4)]
 
 
-def submitted(bundle: Bundle, mistakes: Mistakes) -> dict[str, dict[str, Any]]:
-    """Student -> notebook: right, untouched, in part, with one mistake a question."""
+def submitted(bundle: Bundle, questions: list[str]) -> dict[str, dict[str, Any]]:
+    """Student -> notebook: right, untouched, with texts as answers, done in part."""
     solution = json.loads(bundle.solution.read_text(encoding="utf-8"))
     untouched = json.loads(bundle.student.read_text(encoding="utf-8"))
     texts = json.loads(json.dumps(solution))
     for cell in texts["cells"]:
         cell["source"] = CHOICE.sub(r'\1 = "\2"', "".join(cell["source"]))
     made = {"right": solution, "untouched": untouched, "texts": texts}
-    for i, questions in enumerate(halves(list(mistakes))):
-        made[f"half{i}"] = only(bundle, questions)
-    rows = zip_longest(*(question.values() for question in mistakes.values()))
-    for i, row in enumerate(rows):
-        answers = [mistake[1] for mistake in row if mistake is not None]
-        made[f"wrong{i}"] = answered(solution, answers)
+    for i, half in enumerate(halves(questions)):
+        made[f"half{i}"] = only(bundle, half)
     return made
 
 
@@ -163,8 +204,8 @@ def test_the_student_reads_the_true_share_of_visible_points(bundle: Bundle) -> N
 def test_points_are_what_they_should_be(bundle: Bundle, tmp_path: Path) -> None:
     folder = tmp_path / "handed-in"
     folder.mkdir()
-    mistakes = mistakes_of(bundle.name)
-    for student, notebook in submitted(bundle, mistakes).items():
+    questions = list(mistakes_of(bundle.name))
+    for student, notebook in submitted(bundle, questions).items():
         (folder / f"{student}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
     grades: dict[str, Grade] = {
         each.student: each
@@ -183,7 +224,7 @@ def test_points_are_what_they_should_be(bundle: Bundle, tmp_path: Path) -> None:
     }
     right = grades["right"]
     assert right.score == right.possible > 0 and not right.reason, right
-    assert set(asked["right"]) == set(mistakes)
+    assert set(asked["right"]) == set(questions)
     possible = {name: q["possible"] for name, q in asked["right"].items()}
     seen = [case for q in right.questions for case in q["cases"] if not case["hidden"]]
     shown = sum(case["points"] for case in seen)
@@ -200,11 +241,11 @@ def test_points_are_what_they_should_be(bundle: Bundle, tmp_path: Path) -> None:
     ]
     assert not silent, f"an untouched answer is not said to be one: {silent}"
 
-    for i, questions in enumerate(halves(list(mistakes))):
+    for i, answered in enumerate(halves(questions)):
         half = asked[f"half{i}"]
         assert not re.match(r"cell \d", grades[f"half{i}"].reason), grades[f"half{i}"]
-        lost = [name for name in questions if half[name]["score"] != possible[name]]
-        assert not lost, f"only {sorted(questions)} answered: {lost} depend on others"
+        lost = [name for name in answered if half[name]["score"] != possible[name]]
+        assert not lost, f"only {sorted(answered)} answered: {lost} depend on others"
 
     for name, question in asked["texts"].items():
         if question["score"] < possible[name]:
@@ -212,13 +253,20 @@ def test_points_are_what_they_should_be(bundle: Bundle, tmp_path: Path) -> None:
     choices = CHOICE.findall("\n".join(sources(bundle.solution, "code")))
     assert (grades["texts"].score < right.score) == bool(choices)
 
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bundle", NAMES, indirect=True)
+def test_typical_mistakes_lose_and_are_explained(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    desk = Desk(bundle, tmp_path)
     wrong_points, not_told = [], []
-    for name, known in mistakes.items():
-        for i, (mistake, (points, _, *hint)) in enumerate(known.items()):
-            got = asked[f"wrong{i}"].get(name)
-            if got is None or got["score"] != points or points >= possible[name]:
-                wrong_points.append((name, mistake, points, got and got["score"]))
-            elif hint and not re.search(hint[0], told(got)):
-                not_told.append((name, mistake, hint[0], told(got)))
+    for name, known in mistakes_of(bundle.name).items():
+        for mistake, (points, answer, *hint) in known.items():
+            got, possible, said = desk.judge(name, answer)
+            if got != points or points >= possible:
+                wrong_points.append((name, mistake, points, got))
+            elif hint and not re.search(hint[0], said, re.MULTILINE):
+                not_told.append((name, mistake, hint[0], said))
     assert not wrong_points, wrong_points
     assert not not_told, not_told
