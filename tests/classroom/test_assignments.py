@@ -6,17 +6,21 @@ import io
 import itertools
 import json
 import re
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from nbconvert.filters import markdown2html
 from otter.test_files.exception_test import ExceptionTestFile
+from torch import Tensor
 
 from mmgen.classroom.build import Bundle, build, masters
 from mmgen.classroom.grade import Grade, grade
 from mmgen.classroom.sandbox import Limits
+from mmgen.metrics import r_precision
 
 ROOT = Path(__file__).resolve().parents[2]
 MASTERS = masters(ROOT / "notebooks" / "assignments")
@@ -42,19 +46,29 @@ def sources(notebook: Path, kind: str) -> list[str]:
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == kind]
 
 
-def points_of(master: Path) -> tuple[float, float]:
-    """Points of the tests that students see, and of all tests."""
-    visible = total = 0.0
-    for source in sources(master, "code"):
+def points_of(master: Path) -> dict[str, tuple[float, float]]:
+    """Question -> points of the tests that students see, and of all its tests."""
+    points: dict[str, tuple[float, float]] = {}
+    name = ""
+    for cell in json.loads(master.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        if begin := re.match(r"# BEGIN QUESTION\nname: (\w+)$", source, re.MULTILINE):
+            name = begin[1]
+            points[name] = 0.0, 0.0
         config, mark, _ = source.partition("# END TEST CONFIG")
-        if not mark:
-            continue
-        found = re.search(r"^points: ([\d.]+)$", config, re.MULTILINE)
-        assert found is not None, source
-        total += float(found[1])
-        hidden = re.search(r"^hidden: true$", config, re.MULTILINE)
-        visible += 0.0 if hidden else float(found[1])
-    return visible, total
+        if mark:
+            found = re.search(r"^points: ([\d.]+)$", config, re.MULTILINE)
+            assert found is not None, source
+            hidden = re.search(r"^hidden: true$", config, re.MULTILINE)
+            visible, total = points[name]
+            here = float(found[1])
+            points[name] = visible + (0.0 if hidden else here), total + here
+    return points
+
+
+def summed(points: dict[str, tuple[float, float]]) -> tuple[float, float]:
+    """Points of all questions: of the tests that students see, and of all."""
+    return sum(v for v, _ in points.values()), sum(t for _, t in points.values())
 
 
 def answered(cells: list[str], answer: str) -> list[str]:
@@ -190,11 +204,47 @@ def test_no_text_is_indented_into_a_code_block(path: Path) -> None:
 
 @pytest.mark.parametrize("bundle", NAMES, indirect=True)
 def test_the_student_reads_the_true_share_of_visible_points(bundle: Bundle) -> None:
-    visible, total = points_of(MASTERS[bundle.name])
+    points = points_of(MASTERS[bundle.name])
+    visible, total = summed(points)
     assert 0 < visible < total
     assert not BY_HAND.search("\n".join(sources(MASTERS[bundle.name], "markdown")))
     text = "\n".join(sources(bundle.student, "markdown"))
-    assert re.search(rf"\b{visible:g} of (?:the |its )?{total:g}\b", text), text[:2000]
+    assert f" {visible:g} of {total:g} points" in text, text[:2000]
+    checks = {
+        check[1]: source
+        for source in sources(bundle.student, "code")
+        if (check := CHECK.search(source))
+    }
+    assert set(checks) == set(points)
+    for name, (seen, possible) in points.items():
+        assert f" {seen:g} of {possible:g} points" in checks[name]
+
+
+@pytest.mark.parametrize("page", ["how-to-use.md", "teaching.md"])
+def test_students_are_told_how_to_install_what_checks_their_answers(page: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (needed,) = project["project"]["optional-dependencies"]["assignments"]
+    assert f'pip install "{needed}"' in (ROOT / "book" / page).read_text("utf-8")
+
+
+def test_ties_count_as_the_package_and_the_damsm_assignment_say() -> None:
+    class Undecided:
+        def scores(self, images: Tensor, captions: list[str]) -> Tensor:
+            return torch.zeros(len(images), len(captions))
+
+    captions = [f"caption {i}" for i in range(20)]
+    pictures = torch.zeros(20, 3, 8, 8)
+    found = r_precision(pictures, captions, Undecided(), candidates=10)
+    assert found.precision.value == 0
+    assert "counts as lost" in (r_precision.__doc__ or "")
+    asked = "\n".join(sources(MASTERS["damsm"], "markdown"))
+    assert "`mmgen.metrics.r_precision`" in asked and "counts a tie as *lost*" in asked
+    names: dict[str, Any] = {"torch": torch, "Tensor": Tensor}
+    for source in sources(MASTERS["damsm"], "code"):
+        if source.startswith("def fair_r_precision"):
+            exec(source, names)
+    true = torch.arange(10) < torch.ones(20, 1)
+    assert abs(names["fair_r_precision"](torch.zeros(20, 10), true) - 0.1) < 1e-6
 
 
 @pytest.mark.slow
@@ -228,7 +278,7 @@ def test_points_are_what_they_should_be(bundle: Bundle, tmp_path: Path) -> None:
     possible = {name: q["possible"] for name, q in asked["right"].items()}
     seen = [case for q in right.questions for case in q["cases"] if not case["hidden"]]
     shown = sum(case["points"] for case in seen)
-    assert (shown, right.possible) == points_of(MASTERS[bundle.name])
+    assert (shown, right.possible) == summed(points_of(MASTERS[bundle.name]))
 
     untouched = grades["untouched"]
     assert untouched.score == 0 and untouched.possible == right.possible, untouched
