@@ -82,6 +82,18 @@ def answered(cells: list[str], answer: str) -> list[str]:
     return [*cells[: places[0]], answer.strip("\n"), *cells[places[0] + 1 :]]
 
 
+def cells_of(notebook: Path) -> dict[str, list[str]]:
+    """Question -> its code cells, given ones too, but not the check."""
+    cells: dict[str, list[str]] = {}
+    waiting: list[str] = []
+    for source in sources(notebook, "code"):
+        if check := CHECK.search(source):
+            cells[check[1]], waiting = waiting, []
+        elif "otter.Notebook" not in source:
+            waiting.append(source)
+    return cells
+
+
 class Desk:
     """The right notebook, run once; answers to one question are tried on it.
 
@@ -93,14 +105,8 @@ class Desk:
         with zipfile.ZipFile(bundle.autograder) as packed:
             packed.extractall(folder)
         self.tests = folder / "tests"
-        self.cells: dict[str, list[str]] = {}  # of each question
+        self.cells = cells_of(bundle.solution)
         self.names: dict[str, Any] = {}
-        waiting: list[str] = []
-        for source in sources(bundle.solution, "code"):
-            if check := CHECK.search(source):
-                self.cells[check[1]], waiting = waiting, []
-            elif "otter.Notebook" not in source:
-                waiting.append(source)
         for cells in self.cells.values():
             self.run(cells, self.names)
 
@@ -112,8 +118,8 @@ class Desk:
             with silent, contextlib.suppress(Exception):
                 exec(compile(source, "<cell>", "exec"), names)
 
-    def judge(self, name: str, answer: str) -> tuple[float, float, str]:
-        """Points of an answer, points of the question, and what the author is told."""
+    def judge(self, name: str, answer: str) -> dict[str, Any]:
+        """What the grader would report of a question after one other answer to it."""
         names = dict(self.names)
         self.run(answered(self.cells[name], answer), names)
         tests = ExceptionTestFile.from_file(str(self.tests / f"{name}.py"))
@@ -127,7 +133,7 @@ class Desk:
             }
             for result in tests.test_case_results
         ]
-        return tests.score, tests.possible, told({"cases": cases})
+        return {"score": tests.score, "possible": tests.possible, "cases": cases}
 
 
 def only(bundle: Bundle, questions: set[str]) -> dict[str, Any]:
@@ -159,13 +165,10 @@ def halves(questions: list[str]) -> list[set[str]]:
 
 
 def submitted(bundle: Bundle, questions: list[str]) -> dict[str, dict[str, Any]]:
-    """Student -> notebook: right, untouched, with texts as answers, done in part."""
+    """Student -> notebook: right, untouched, done in part."""
     solution = json.loads(bundle.solution.read_text(encoding="utf-8"))
     untouched = json.loads(bundle.student.read_text(encoding="utf-8"))
-    texts = json.loads(json.dumps(solution))
-    for cell in texts["cells"]:
-        cell["source"] = CHOICE.sub(r'\1 = "\2"', "".join(cell["source"]))
-    made = {"right": solution, "untouched": untouched, "texts": texts}
+    made = {"right": solution, "untouched": untouched}
     for i, half in enumerate(halves(questions)):
         made[f"half{i}"] = only(bundle, half)
     return made
@@ -291,17 +294,40 @@ def test_points_are_what_they_should_be(bundle: Bundle, tmp_path: Path) -> None:
     ]
     assert not silent, f"an untouched answer is not said to be one: {silent}"
 
-    for i, answered in enumerate(halves(questions)):
+    for i, done in enumerate(halves(questions)):
         half = asked[f"half{i}"]
         assert not re.match(r"cell \d", grades[f"half{i}"].reason), grades[f"half{i}"]
-        lost = [name for name in answered if half[name]["score"] != possible[name]]
-        assert not lost, f"only {sorted(answered)} answered: {lost} depend on others"
+        lost = [name for name in done if half[name]["score"] != possible[name]]
+        assert not lost, f"only {sorted(done)} answered: {lost} depend on others"
 
-    for name, question in asked["texts"].items():
-        if question["score"] < possible[name]:
-            assert re.search(r"\bstr\b", told(question, visible=True)), (name, question)
-    choices = CHOICE.findall("\n".join(sources(bundle.solution, "code")))
-    assert (grades["texts"].score < right.score) == bool(choices)
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bundle", NAMES, indirect=True)
+def test_an_answer_left_out_or_given_as_a_text_loses_and_is_told(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    desk, untouched = Desk(bundle, tmp_path), cells_of(bundle.student)
+    silent = []
+    for name, cells in desk.cells.items():
+        tried = [  # one cell of a question left as it was, the others right
+            (left, "not answered yet")
+            for left, right in zip(untouched[name], cells, strict=True)
+            if left != right
+        ]
+        for source in cells:
+            for choice in CHOICE.finditer(source):
+                before, after = source[: choice.start()], source[choice.end() :]
+                left = f"{before}{choice[1]} = ...{after}"
+                tried.append((left, "not answered yet"))
+                text = f'{before}{choice[1]} = "{choice[2]}"{after}'
+                tried.append((text, r"\bstr\b"))
+        assert tried, name
+        for answer, needed in tried:
+            got = desk.judge(name, answer)
+            said = told(got, visible=True)
+            if got["score"] >= got["possible"] or not re.search(needed, said):
+                silent.append((name, answer, needed, said))
+    assert not silent, silent
 
 
 @pytest.mark.slow
@@ -313,9 +339,10 @@ def test_typical_mistakes_lose_and_are_explained(
     wrong_points, not_told = [], []
     for name, known in mistakes_of(bundle.name).items():
         for mistake, (points, answer, *hint) in known.items():
-            got, possible, said = desk.judge(name, answer)
-            if got != points or points >= possible:
-                wrong_points.append((name, mistake, points, got))
+            got = desk.judge(name, answer)
+            said = told(got)
+            if got["score"] != points or points >= got["possible"]:
+                wrong_points.append((name, mistake, points, got["score"]))
             elif hint and not re.search(hint[0], said, re.MULTILINE):
                 not_told.append((name, mistake, hint[0], said))
     assert not wrong_points, wrong_points
