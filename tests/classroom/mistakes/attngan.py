@@ -95,7 +95,7 @@ MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
         "always right": (
             0,
             "def fault(augment):\n    return 'none'\n",
-            "the fault is \"gate\"; yours says 'none'",
+            "the fault is \"gate\"; yours says 'none' of it",
         ),
         "no noise": (2, _fault(noise="0"), "noise of zero shows none of them"),
         "a batch of one": (
@@ -116,7 +116,7 @@ MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
         "a tolerance that forgives everything": (
             0,
             _fault(same="lambda x, y: torch.allclose(x, y, atol=10)"),
-            "yours says 'order'",
+            "yours says 'order' of it",
         ),
         "shared noise taken for a spread": (
             3,
@@ -621,7 +621,7 @@ def listening(sampler, caption, old, new, seeds):
 """
             + _DRAWN
             + _MEANS,
-            "'red' is no word of 'a bored star'",
+            "the word 'red' does not stand in 'a bored star'",
         ),
         "replace after a check for the word": (
             4,
