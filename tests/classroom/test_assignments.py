@@ -95,17 +95,19 @@ def cells_of(notebook: Path) -> dict[str, list[str]]:
 
 
 class Desk:
-    """The right notebook, run once; answers to one question are tried on it.
+    """A notebook, the right one by default, run once to try answers to a question on.
 
     In this process, as each wrong answer by its way through the grader's sandbox would
     take most of the time that the tests take.
     """
 
-    def __init__(self, bundle: Bundle, folder: Path) -> None:
+    def __init__(
+        self, bundle: Bundle, folder: Path, notebook: Path | None = None
+    ) -> None:
         with zipfile.ZipFile(bundle.autograder) as packed:
             packed.extractall(folder)
         self.tests = folder / "tests"
-        self.cells = cells_of(bundle.solution)
+        self.cells = cells_of(notebook or bundle.solution)
         self.names: dict[str, Any] = {}
         for cells in self.cells.values():
             self.run(cells, self.names)
@@ -328,6 +330,19 @@ def test_an_answer_left_out_or_given_as_a_text_loses_and_is_told(
             if got["score"] >= got["possible"] or not re.search(needed, said):
                 silent.append((name, answer, needed, said))
     assert not silent, silent
+
+
+@pytest.mark.parametrize("bundle", ["attention", "damsm"], indirect=True)
+def test_at_most_a_quarter_of_the_points_can_be_copied_from_the_chapter(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    desk = Desk(bundle, tmp_path, bundle.student)
+    copied = importlib.import_module(f"tests.classroom.mistakes.{bundle.name}").COPIED
+    points = {
+        name: desk.judge(name, answer)["score"] for name, answer in copied.items()
+    }
+    _, total = summed(points_of(MASTERS[bundle.name]))
+    assert 0 < sum(points.values()) <= total / 4, points
 
 
 @pytest.mark.slow

@@ -551,3 +551,25 @@ the_median_gradient_at_D_256_is_larger_without_the_scale = False
         ),
     },
 }
+
+# The functions as the chapter prints them, fitted to the names and shapes asked for.
+COPIED: dict[str, str] = {
+    "q1": MISTAKES["q1"]["the chapter's lines"][1],
+    "q3": """
+def last_places(query, key, value):
+    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    mask = torch.ones(query.shape[1], key.shape[1], dtype=torch.bool).tril()
+    return scores.masked_fill(~mask, -math.inf).softmax(dim=-1) @ value
+""",
+    "q4": """
+def reach(attend, query, key, value):
+    together = attend(query, key, value)
+    parts = zip(query.split(1), key.split(1), value.split(1))
+    alone = torch.cat([attend(*part) for part in parts])
+    return ((together - alone).norm() / alone.norm()).item()
+""",
+    "q5": """
+def effective_words(weights):
+    return weights.amax(-1)
+""",
+}

@@ -615,3 +615,35 @@ two_networks_trained_on_the_same_data_share_no_blind_spot = False
         ),
     },
 }
+
+# The functions as the chapter prints them, fitted to the names and shapes asked for.
+COPIED: dict[str, str] = {
+    "q1": """
+def attend(words, regions, length, gamma1):
+    s = words[:length] @ regions.T
+    competed = s.softmax(dim=0)
+    alpha = (gamma1 * competed).softmax(dim=1)
+    padding = (0, 0, 0, len(words) - length)
+    return F.pad(alpha @ regions, padding), F.pad(alpha, padding)
+""",
+    "q2": MISTAKES["q2"]["the chapter's R"][1],
+    "q3": MISTAKES["q3"]["the chapter's loss"][1],
+    "q5": """
+def fair_r_precision(scores, true):
+    rows = torch.arange(len(scores))[:, None]
+    order = true.int().argsort(dim=1, descending=True)  # a true caption in column 0
+    scores = scores[rows, order]
+    return (scores[:, :1] > scores[:, 1:]).all(dim=1).float().mean().item()
+""",
+    "q6": """
+def please(images, score, steps, size):
+    pixels = images.clone().requires_grad_()
+    optimizer = torch.optim.Adam([pixels], lr=size)
+    for _ in range(steps):
+        loss = -score(pixels.clamp(-1, 1)).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return pixels.detach().clamp(-1, 1)
+""",
+}
