@@ -332,7 +332,7 @@ def test_an_answer_left_out_or_given_as_a_text_loses_and_is_told(
     assert not silent, silent
 
 
-@pytest.mark.parametrize("bundle", ["attention", "damsm"], indirect=True)
+@pytest.mark.parametrize("bundle", NAMES, indirect=True)
 def test_at_most_a_quarter_of_the_points_can_be_copied_from_the_chapter(
     bundle: Bundle, tmp_path: Path
 ) -> None:

@@ -685,3 +685,29 @@ def diversity(modes, possible):
         ),
     },
 }
+
+# The functions as the chapter prints them, fitted to the names and shapes asked for.
+COPIED: dict[str, str] = {
+    "q1": """
+def discriminator_loss(real, fake, alpha):
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+def generator_loss(fake, weight):
+    return -F.softplus(fake).mean() if weight == 1 else F.softplus(-fake).mean()
+""",
+    "q2": MISTAKES["q2"]["the chapter's plain game"][1],
+    "q3": """
+def force(loss, logits):
+    return torch.sigmoid(-logits)
+""",
+    "q4": """
+def wrong_partners(class_ids, generator):
+    same = class_ids[:, None] == class_ids
+    return (~same).int().argmax(dim=1)
+""",
+    "q5": """
+def diversity(modes, possible):
+    share = F.one_hot(modes, possible).sum(dim=0) / len(modes)
+    effective = torch.special.entr(share).sum().exp().item()
+    return int((share > 0.01).sum()), effective
+""",
+}
