@@ -431,7 +431,8 @@ def parse(caption: str) -> Demand:
             f"caption must not be empty; got {quoted(caption)}. Write at least a "
             f"shape, e.g. 'a star'."
         )
+    caption = caption.strip()
     # Before anything else is done with it: some steps take the square of the length.
-    if len(caption.strip()) > _MOST_CHARACTERS:
+    if len(caption) > _MOST_CHARACTERS:
         raise _error(f"is longer than {_MOST_CHARACTERS} characters", caption[:40])
     return _read(caption)
