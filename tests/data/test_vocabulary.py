@@ -6,6 +6,8 @@ import warnings
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mmgen.data import Vocabulary, tokenize
 
@@ -255,6 +257,39 @@ def test_tokens_of_plain_captions_are_what_they_were():
         assert tokenize(text) == before.findall(plain), text
 
 
+def test_no_character_is_dropped_but_what_parts_words_and_what_cannot_be_seen():
+    draw = torch.Generator().manual_seed(0)
+    planes = [0x80, 0x800, 0x10000, 0x110000]
+    codes = [int(torch.randint(0, p, (), generator=draw)) for p in planes * 2500]
+    for character in map(chr, codes):
+        category = unicodedata.category(character)
+        dropped = category[0] in "PZ" or category == "Cf" or character.isspace()
+        if unicodedata.name(character, "").startswith("VARIATION SELECTOR"):
+            dropped = True
+        words = tokenize(f"x {character} x")
+        assert words[0] == words[-1] == "x"
+        if not dropped and "GRAPHEME JOINER" not in unicodedata.name(character, ""):
+            assert len(words) > 2, ascii(character)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_read_or_refused(text):
+    vocabulary = Vocabulary.build(CAPTIONS)
+    assert "".join(tokenize(text)) == "".join(tokenize(" ".join(tokenize(text))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            tokens, lengths = vocabulary.read([text], 5)
+        except ValueError as error:
+            assert not any(word in vocabulary for word in tokenize(text)[:5])
+            assert len(str(error).splitlines()) == 1
+        else:
+            words = tokenize(text)
+            assert lengths.tolist() == [min(len(words), 5)]
+            known = [word if word in vocabulary else "<unk>" for word in words[:5]]
+            assert [vocabulary.tokens[i] for i in tokens[0] if i] == known
+
+
 def test_a_name_in_a_message_cannot_command_the_terminal():
     vocabulary = Vocabulary.build(CAPTIONS)
     (told,) = warned(lambda: vocabulary.read(["a star \x1b[31m \x07 \u202e +\u202e"]))
@@ -274,6 +309,6 @@ def test_a_name_in_a_message_cannot_command_the_terminal():
     ],
     ids=["marks", "words", "apostrophes", "accents", "halves", "joiners", "emoji"],
 )
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(60)
 def test_the_time_of_a_long_caption_grows_with_its_length(caption):
     assert tokenize(caption)
