@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from mmgen.data.vocabulary import Vocabulary
+from mmgen.data.vocabulary import Vocabulary, listed, plain, quoted, tokenize
 from mmgen.interfaces import NOTHING
 from mmgen.layers.text import UNIT_RANGE, TextEncoder
 from mmgen.sampling import CaptionSampler, example_attributes, example_captions
@@ -190,18 +190,24 @@ def read_attributes(
     """
     if isinstance(caption, str):
         named = _named_values(caption, attributes, synonyms or {})
+        got = quoted(caption)
+    elif isinstance(caption, Mapping):
+        named, got = dict(caption), repr(caption)
     else:
-        named = dict(caption)
+        raise ValueError(
+            f"captions must be strings, or mappings from attribute to value; got "
+            f"{caption!r}, a {type(caption).__name__}."
+        )
     if not named:
         examples = ", ".join(repr(values[0]) for values in attributes.values())
         raise ValueError(
-            f"captions must name at least one attribute's value; got {caption!r}. "
+            f"captions must name at least one attribute's value; got {got}. "
             f"Values are, for example, {examples}."
         )
     for name, value in named.items():
         if name not in attributes:
             raise ValueError(
-                f"attributes are {', '.join(attributes)}; got {name!r} in {caption!r}."
+                f"attributes are {', '.join(attributes)}; got {name!r} in {got}."
             )
         if value not in attributes[name]:
             raise ValueError(
@@ -218,28 +224,28 @@ def _named_values(
 ) -> dict[str, str]:
     """Attribute -> value for every value that stands in the text."""
     named: dict[str, str] = {}
-    rest = f" {caption.lower()} "
+    rest = f" {plain(caption)} "
     for word, meaning in synonyms.items():
         rest = re.sub(rf"\b{re.escape(word)}\b", meaning, rest)
     known = [(value, name) for name, values in attributes.items() for value in values]
     # longest first: "medium-light" is not "light"
     for value, name in sorted(known, key=lambda pair: -len(pair[0])):
-        pattern = rf"(?<![\w-]){re.escape(value.lower())}(?![\w-])"
+        pattern = rf"(?<![\w-]){re.escape(plain(value))}(?![\w-])"
         rest, found = re.subn(pattern, " ", rest)
         if not found:
             continue
         if name in named:
             raise ValueError(
                 f"a caption must name one {name}; got {named[name]!r} and {value!r} in "
-                f"{caption!r}."
+                f"{quoted(caption)}."
             )
         named[name] = value
     silent = {word for name in attributes for word in name.split("_")} | SILENT_WORDS
-    left = [word for word in re.findall(r"[\w-]+", rest) if word not in silent]
+    left = [word for word in tokenize(rest) if word not in silent]
     if left and named:
         warnings.warn(
-            f"{caption!r}: no attribute has the value {', '.join(map(repr, left))}; "
-            f"the picture will not show it.",
+            f"{quoted(caption)}: no attribute has the value "
+            f"{listed(map(quoted, left))}; the picture will not show it.",
             stacklevel=4,
         )
     return named

@@ -112,6 +112,18 @@ class Task(Protocol):
     ) -> Task:
         """New networks for a data set; ``frozen`` holds what ``requires`` names."""
 
+    def check_parts(self, part: int, together: int) -> None:
+        """Refuse parts of a batch that are too small for the method; none by default.
+
+        Args:
+            part: samples that a network sees at once.
+            together: those of all processes.
+
+        Raises:
+            ValueError: what the method needs.
+        """
+        return None
+
     def optimizers(self) -> dict[str, Optimizer]:
         """One optimiser a phase, over the parameters of ``networks``."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -69,6 +70,43 @@ def test_wrong_attributes_are_errors(caption: object, message: str) -> None:
 def test_words_that_are_no_attribute_are_named() -> None:
     with pytest.warns(UserWarning, match="zebra"):
         assert read_attributes("dark zebra", ATTRIBUTES) == [-1, 3, -1]
+
+
+@pytest.mark.parametrize(
+    "stranger", ["красный", "🔴", "𠮷", "별", "हिन्दी", "+", "qwxz"]
+)
+def test_every_character_that_is_no_attribute_is_named(stranger: str) -> None:
+    with pytest.warns(UserWarning, match="no attribute has the value") as told:
+        assert read_attributes(f"a dark {stranger} farmer", ATTRIBUTES) == [-1, 3, 1]
+    assert len(told) == 1 and repr(stranger) in str(told[0].message)
+    with pytest.raises(ValueError, match="at least one attribute's value") as refused:
+        read_attributes(stranger, ATTRIBUTES)
+    assert repr(stranger) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "written", ["ｗｏｍａｎ", "wo\u00adman", "WÓMAN", "\ufeffwoman"]
+)
+def test_other_ways_to_write_a_value_are_known(written: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_attributes(f"{written}, dark", ATTRIBUTES) == [0, 3, -1]
+
+
+@pytest.mark.parametrize("caption", [None, 3, b"woman", ["woman"]])
+def test_what_is_neither_text_nor_mapping_is_refused(caption: object) -> None:
+    with pytest.raises(ValueError, match="captions must be strings, or mappings"):
+        read_attributes(caption, ATTRIBUTES)  # type: ignore[arg-type]
+
+
+def test_messages_about_long_captions_are_short() -> None:
+    for caption in ("zebra " * 10_000, "woman man " * 10_000):
+        with pytest.raises(ValueError, match=r"captions? must name") as refused:
+            read_attributes(caption, ATTRIBUTES)
+        assert len(str(refused.value)) < 300
+    words = " ".join(f"x{i}" for i in range(5000))
+    with pytest.warns(UserWarning, match="and 4980 more"):
+        read_attributes(f"woman {words}", ATTRIBUTES)
 
 
 def test_another_kind_of_condition_is_an_error() -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.models.attngan import AttnGANConfig, AttnGANSampler
 from mmgen.models.cgan import CGANConfig, CGANSampler
+from mmgen.models.multimodal_vae import MultimodalVAEConfig, MultimodalVAESampler
 from mmgen.models.vae import (
     ConditionalVAEConfig,
     ConditionalVAESampler,
@@ -74,36 +75,87 @@ def test_attngan_with_its_attention_maps(tmp_path: Path) -> None:
     assert about["inputs"] == {"tokens": [7], "lengths": [], "noise": [8]}
 
 
-@pytest.mark.parametrize(
-    "sampler",
-    [
-        CGANSampler(
-            CGANConfig(noise_dim=4, condition_dim=8, width=4, max_width=16),
-            VOCABULARY,
-            attributes=ATTRIBUTES,
-            max_tokens=7,
+SAMPLERS = {
+    "cgan-sentence": CGANSampler(
+        CGANConfig(noise_dim=4, condition_dim=8, width=4, max_width=16),
+        VOCABULARY,
+        attributes=ATTRIBUTES,
+        max_tokens=7,
+    ),
+    "cgan-attributes": CGANSampler(
+        CGANConfig(
+            condition="attributes", noise_dim=4, condition_dim=8, width=4, max_width=16
         ),
-        CGANSampler(
-            CGANConfig(
-                condition="attributes",
-                noise_dim=4,
-                condition_dim=8,
-                width=4,
-                max_width=16,
-            ),
-            VOCABULARY,
-            attributes=ATTRIBUTES,
-            max_tokens=7,
-        ),
-        VAESampler(VAEConfig(), 16),
-        ConditionalVAESampler(ConditionalVAEConfig(), 16, VOCABULARY, 7, ATTRIBUTES),
-    ],
-    ids=["cgan-sentence", "cgan-attributes", "vae", "cvae"],
-)
-def test_other_samplers(sampler: nn.Module, tmp_path: Path) -> None:
-    # export_onnx compares with PyTorch itself and raises where the two differ
+        VOCABULARY,
+        attributes=ATTRIBUTES,
+        max_tokens=7,
+    ),
+    "vae": VAESampler(VAEConfig(hidden_dim=32, channels=8), 16),
+    "cvae": ConditionalVAESampler(
+        ConditionalVAEConfig(hidden_dim=32, channels=8), 16, VOCABULARY, 7, ATTRIBUTES
+    ),
+    "mvae": MultimodalVAESampler(
+        MultimodalVAEConfig(hidden_dim=32, channels=8), 16, VOCABULARY, 7
+    ),
+    "mvae-without-style": MultimodalVAESampler(
+        MultimodalVAEConfig(hidden_dim=32, channels=8, style_dim=0, fusion="poe"),
+        16,
+        VOCABULARY,
+        7,
+    ),
+    "attngan": attngan(),
+}
+# Long and short, in both languages, with a word that is unknown and one cut off.
+CAPTIONS = [
+    "a red circle left of a blue",
+    "star",
+    "红色圆形",
+    "a blue zebra",
+    "blue circle left of a red star of a star",
+]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_file_draws_what_sample_draws(name: str, tmp_path: Path) -> None:
+    """The file against the sampler's own reading of captions, not against its graph."""
+    sampler = SAMPLERS[name].eval()
+    if name.startswith("cgan"):  # fresh ones hardly look at what they are told
+        for parameter in sampler.parameters():
+            parameter.data.mul_(2)
     path = export_onnx(sampler, tmp_path / "sampler.onnx")
-    assert [o.name for o in onnx.load(path).graph.output] == ["image"]
+    session = onnxruntime.InferenceSession(path)
+    taken = {tensor.name: tensor.shape for tensor in session.get_inputs()}
+    generator = torch.Generator().manual_seed(5)
+    noise = torch.randn(len(CAPTIONS), taken["noise"][1], generator=generator)
+    captions: list = CAPTIONS
+    if "attributes" in taken:
+        captions = ["red star", "circle", "blue", "green circle", "red"]
+        given = {"attributes": sampler.read(captions)[0]}
+    elif "tokens" in taken:
+        about = json.loads(onnx.load(path).metadata_props[0].value)
+        vocabulary = Vocabulary.from_json(about["vocabulary"])
+        (width,) = about["inputs"]["tokens"]
+        with pytest.warns(UserWarning, match="of a star"):
+            tokens, lengths = vocabulary.encode(captions, width)
+        given = {"tokens": tokens, "lengths": lengths}
+    else:
+        given = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is unknown and what is cut
+        expected = sampler.sample(captions, noise=noise)
+    assert expected.flatten(1).std(dim=0).max() > 0.01  # they differ from one another
+    names = [output.name for output in session.get_outputs()]
+    last = names.index("image16" if name == "attngan" else "image")
+    drawn = []
+    for row in range(len(captions)):
+        inputs = {key: rows[row : row + 1] for key, rows in given.items()}
+        inputs["noise"] = noise[row : row + 1]
+        drawn.append(session.run(None, {k: v.numpy() for k, v in inputs.items()})[last])
+    images = torch.cat([torch.from_numpy(image) for image in drawn])
+    torch.testing.assert_close(images, expected, rtol=0, atol=1e-4)
+    if given:  # and hang on their captions: another's would be seen
+        same = sampler.sample(captions[:1] * len(captions), noise=noise)
+        assert (same - expected).abs().max() > 0.01
 
 
 def test_a_file_that_draws_something_else_is_refused(

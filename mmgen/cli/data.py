@@ -98,6 +98,11 @@ def _look(words: list[str]) -> int:
         f"pixels, language {dataset.language}, {len(dataset.vocabulary) - 2} words, at "
         f"most {dataset.max_tokens} a caption"
     )
+    if dataset.shortened:
+        print(
+            f"{dataset.shortened} captions are longer than that and lose words, others "
+            f"in every epoch; --data-max-tokens N keeps more"
+        )
     for name, values in dataset.attributes.items():
         text = f"{name}: {', '.join(values)}"
         print(textwrap.shorten(text, 88, placeholder=" …"))

@@ -91,6 +91,7 @@ class CaptionedDataset(ABC):
     options: dict[str, Any]  # what load_dataset needs besides, to make this set again
     synonyms: Mapping[str, str] = MappingProxyType({})  # words for words of values
     alternatives: Alternatives | None = None  # what its captions leave open, if known
+    shortened: int = 0  # captions longer than T: they lose words, others in every epoch
 
     @abstractmethod
     def __len__(self) -> int: ...

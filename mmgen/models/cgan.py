@@ -36,7 +36,11 @@ from mmgen.layers.blocks import (
 )
 from mmgen.objectives.adversarial import *  # noqa: F403 - the chapter finds them here
 from mmgen.objectives.adversarial import OBJECTIVES
-from mmgen.objectives.contrastive import pair_matching_loss, wrong_pairs  # noqa: F401
+from mmgen.objectives.contrastive import (
+    pair_matching_loss,  # noqa: F401
+    require_negatives,
+    wrong_pairs,
+)
 from mmgen.objectives.labels import Asked, Labels
 from mmgen.sampling import Graph, example_noise, in_parts, seeded_noise
 
@@ -215,6 +219,10 @@ class CGANTask(Task):
                 f"labels=True needs a data set with attributes; {data.name!r} has none."
             )
         return cls(config, data)
+
+    def check_parts(self, part: int, together: int) -> None:
+        """Refuse parts without negatives for the matching loss."""
+        require_negatives(together)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam for each phase, with the momentum that GANs are trained with."""

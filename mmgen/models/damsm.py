@@ -28,7 +28,7 @@ from mmgen.interfaces import NOTHING, DataInfo, Step, Task
 from mmgen.layers.images import ImageEncoder
 from mmgen.layers.text import TextEncoder
 from mmgen.layers.validation import require_finite, require_positive
-from mmgen.objectives.contrastive import in_batch_losses
+from mmgen.objectives.contrastive import in_batch_losses, require_negatives
 from mmgen.objectives.word_regions import (
     sentence_scores,
     word_region_attention,
@@ -125,8 +125,8 @@ def matching_loss(
         Image-to-text loss L_0 and text-to-image loss L_1, scalars in nats.
 
     Raises:
-        ValueError: scores that are not square, class ids of another length, or a gamma3
-            that is not above 0.
+        ValueError: scores that are not square or of one pair only, class ids of another
+            length, or a gamma3 that is not above 0.
     """
     if scores.ndim != 2 or scores.shape[0] != scores.shape[1] or not len(scores):
         raise ValueError(
@@ -243,6 +243,10 @@ class DAMSMTask(Task):
             assert isinstance(encoder, ImageEncoder)
             data.check_trunk(config.encoder, encoder.fingerprint())
         return task
+
+    def check_parts(self, part: int, together: int) -> None:
+        """Refuse parts without negatives."""
+        require_negatives(together)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam over what is trained of both encoders."""

@@ -32,6 +32,26 @@ def wrong_pairs(class_ids: Tensor, caption_ids: Tensor) -> Tensor:
     return class_ids[:, None] != caption_ids[None, :]
 
 
+def require_negatives(samples: int) -> None:
+    """Refuse a part of a batch in which nothing is left to choose from.
+
+    Its loss would be 0 and its own choice always right, whatever the networks do.
+
+    Args:
+        samples: pictures with their captions that are compared with one another, those
+            of all processes.
+
+    Raises:
+        ValueError: fewer than 2.
+    """
+    if samples < 2:
+        raise ValueError(
+            f"a part of a batch must hold at least 2 samples, over all processes, for "
+            f"a loss whose negatives are the part's other captions; got {samples}. "
+            f"Raise batch_size, or lower accumulate."
+        )
+
+
 def in_batch_losses(
     logits: Tensor, class_ids: Tensor | None = None, caption_ids: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -45,7 +65,13 @@ def in_batch_losses(
 
     Returns:
         Image-to-text loss L_0 and text-to-image loss L_1, scalars in nats, at least 0.
+        A picture whose every negative is left out adds 0.
+
+    Raises:
+        ValueError: fewer than 2 pictures: each is the only one that its caption may
+            pick.
     """
+    require_negatives(len(logits))
     own = torch.arange(len(logits), device=logits.device)
     if class_ids is not None:
         asked = class_ids if caption_ids is None else caption_ids
@@ -71,6 +97,9 @@ def pair_matching_loss(
 
     Returns:
         A scalar in nats, at least 0.
+
+    Raises:
+        ValueError: fewer than 2 pictures.
     """
     image_to_text, text_to_image = in_batch_losses(logits, class_ids, caption_ids)
     return image_to_text + text_to_image

@@ -81,6 +81,9 @@ class Loop:
                 f"batch_size must be a multiple of processes x accumulate = {parts}; "
                 f"got {config.batch_size}."
             )
+        task.check_parts(
+            config.batch_size // parts, config.batch_size // config.accumulate
+        )
         self.done = saved.step if saved else 0
         self.start = None  # a checkpoint of another run, whose weights this begins with
         if config.start_from and saved is None:
@@ -286,6 +289,8 @@ class Loop:
                 for name, value in values.items():
                     name, value = prefix + name, value.detach()
                     row[name] = row[name] + value if i else value
+            if index == 0:
+                phases.check_gradient(phase)
             if config.gradient_clip is not None:
                 norm = phases.clip(phase, config.gradient_clip)
                 row[f"{prefix}gradient_norm"] = norm

@@ -94,6 +94,21 @@ class Phases:
         """Forget the gradients of a phase's parameters."""
         self.optimizers[phase].zero_grad(set_to_none=True)
 
+    def check_gradient(self, phase: str) -> None:
+        """Refuse a first step that would teach a phase nothing.
+
+        Raises:
+            ValueError: every gradient is zero.
+        """
+        gradients = (p.grad for p in self._parameters[phase] if p.grad is not None)
+        if not any(bool(gradient.any()) for gradient in gradients):
+            raise ValueError(
+                f"the first batch teaches phase {phase!r} nothing: its gradient is 0. "
+                f"Where a loss takes its negatives from the batch, all captions of a "
+                f"part may ask for the same (equal class_ids): raise batch_size, lower "
+                f"accumulate, or train on data that differ."
+            )
+
     def clip(self, phase: str, largest: float) -> Tensor:
         """Bound the norm of a phase's gradient; returns the norm before."""
         return nn.utils.clip_grad_norm_(self._parameters[phase], largest)

@@ -49,3 +49,25 @@ def test_wrong_pairs_never_say_the_same() -> None:
     class_ids, caption_ids = torch.tensor([4, 4, 9]), torch.tensor([4, 9, 4, 7])
     expected = [[a != b for b in caption_ids.tolist()] for a in class_ids.tolist()]
     assert wrong_pairs(class_ids, caption_ids).tolist() == expected
+
+
+@pytest.mark.parametrize("ids", [None, torch.tensor([3])], ids=["no ids", "ids"])
+@pytest.mark.parametrize("captions", [1, 4], ids=["alone", "with hard negatives"])
+def test_one_picture_is_no_choice_for_a_caption(
+    ids: torch.Tensor | None, captions: int
+) -> None:
+    scores = torch.randn(1, captions)
+    told = None if ids is None else torch.arange(3, 3 + captions)
+    with pytest.raises(ValueError, match=r"at least 2 samples.*got 1.*accumulate"):
+        in_batch_losses(scores, ids, told)
+    if ids is not None:
+        with pytest.raises(ValueError, match="at least 2 samples"):
+            pair_matching_loss(scores, ids, told)
+
+
+def test_pictures_without_a_negative_add_nothing() -> None:
+    s = torch.randn(3, 3, requires_grad=True)
+    losses = in_batch_losses(s, torch.tensor([5, 5, 5]))
+    assert [loss.item() for loss in losses] == [0, 0]
+    sum(losses).backward()
+    assert s.grad.eq(0).all()

@@ -274,6 +274,8 @@ class Photographs(CaptionedDataset):
         self.caption_file = self._read_captions(keys, captions_per_image)
         self._captions = self.caption_file.splits[split]
         self._check_captions()
+        lengths = np.diff(self._captions.starts)
+        self.shortened = int((lengths > max_tokens).sum())
         self.vocabulary = self.caption_file.vocabulary
         if vocabulary is not None:
             self.vocabulary = self._other_vocabulary(vocabulary)

@@ -34,6 +34,7 @@ from mmgen.data.shapes.world import (
     SHAPES,
     SIZES,
 )
+from mmgen.data.vocabulary import quoted
 
 _CONTENT = re.compile(r"[^\s.,;:!?。，、；：！？…]")
 _MOST_CHARACTERS = 200  # far more than any caption needs
@@ -374,8 +375,6 @@ def _normalised(caption: str) -> str:
 
 def _read(caption: str) -> Demand:
     text = _normalised(caption)
-    if len(text) > _MOST_CHARACTERS:
-        raise _error(f"is longer than {_MOST_CHARACTERS} characters", caption[:40])
     if "\n" in text:
         raise _error("has more than one line", caption)
     language = "zh" if _HANZI.search(text) else "en"
@@ -429,7 +428,11 @@ def parse(caption: str) -> Demand:
     """
     if not _CONTENT.search(caption):
         raise ValueError(
-            f"caption must not be empty; got {caption!r}. Write at least a shape, e.g. "
-            f"'a star'."
+            f"caption must not be empty; got {quoted(caption)}. Write at least a "
+            f"shape, e.g. 'a star'."
         )
+    caption = caption.strip()
+    # Before anything else is done with it: some steps take the square of the length.
+    if len(caption) > _MOST_CHARACTERS:
+        raise _error(f"is longer than {_MOST_CHARACTERS} characters", caption[:40])
     return _read(caption)

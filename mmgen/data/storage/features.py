@@ -259,6 +259,8 @@ class FeatureDataset(CaptionedDataset):
         self._captions: list[list[_Caption]] = []
         for shard in self._shards:
             self._captions += _read_captions(self.root, shard)
+        lengths = (len(tokens) for row in self._captions for tokens, _, _ in row)
+        self.shortened = sum(length > self.max_tokens for length in lengths)
         self._files: dict[tuple[int, str], np.ndarray] = {}
 
     def __len__(self) -> int:

@@ -209,6 +209,17 @@ class AttnGANTask(StagedTask):
         feature_dim = matcher.text_encoder.feature_dim
         return cls(replace(config, feature_dim=feature_dim), data, matcher)
 
+    def check_parts(self, part: int, together: int) -> None:
+        """Refuse parts of one sample, of which batch norm has no statistics."""
+        super().check_parts(part, together)
+        if part < 2:
+            raise ValueError(
+                f"a part of a batch must hold at least 2 samples on each process: the "
+                f"networks have batch norm, and the wrong caption of a picture is that "
+                f"of the next one; got {part}. Raise batch_size, or lower accumulate "
+                f"or devices."
+            )
+
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam for each phase.
 
@@ -261,6 +272,7 @@ class AttnGANTask(StagedTask):
 
     def _draw(self, batch: Batch, step: Step) -> _Drawn:
         """Encode the captions and draw a picture for each, at every size."""
+        self.check_parts(len(batch), len(batch))
         words, sentence = self._read_for_matcher(batch)
         noise = step.randn(len(batch), self.config.noise_dim)
         eps = step.randn(len(batch), self.config.condition_dim)

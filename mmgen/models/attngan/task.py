@@ -16,6 +16,7 @@ from mmgen.interfaces import DataInfo, Step, Task
 from mmgen.layers.text import TextEncoder
 from mmgen.models.attngan.networks import GeneratorSizes
 from mmgen.models.damsm import DAMSMMatcher, damsm_losses
+from mmgen.objectives.contrastive import require_negatives
 
 
 class StagedTask(Task):
@@ -39,6 +40,10 @@ class StagedTask(Task):
             "matcher_text": matcher.text_encoder.requires_grad_(False).eval(),
             "matcher_image": matcher.image_encoder.requires_grad_(False).eval(),
         }
+
+    def check_parts(self, part: int, together: int) -> None:
+        """Refuse parts without negatives for the matching losses."""
+        require_negatives(together)
 
     def training_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The loss of one phase, and scalars to log."""
