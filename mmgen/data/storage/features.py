@@ -95,8 +95,8 @@ def pack_features(
         captions_per_sample=captions_per_sample,
         batch_size=batch_size,
     )
-    folder = Path(folder)
     manifest = new_manifest(folder, dataset.split)
+    folder = manifest.parent
     shards: list[dict[str, Any]] = []
     for start in range(0, len(dataset), samples_per_shard):
         rows = range(start, min(start + samples_per_shard, len(dataset)))
