@@ -508,11 +508,11 @@ class ShardedDataset(CaptionedDataset):
         words, sizes = len(self.vocabulary), map(len, self.attributes.values())
         numbers = (int, float)
         right = {
-            "index": _whole(facts["index"], 0),
+            "index": whole(facts["index"], 0),
             "captions": len(texts) == len(rows) == len(kinds) > 0
             and all(type(text) is str for text in texts),
             "tokens": all(
-                row and all(_whole(t, 1) and t < words for t in row) for row in rows
+                row and all(whole(t, 1) and t < words for t in row) for row in rows
             ),
             "class_ids": all(type(k) is int and abs(k) < 2**63 for k in kinds),
             "box": box is None
@@ -520,9 +520,7 @@ class ShardedDataset(CaptionedDataset):
             "attributes": not self.attributes
             if values is None
             else len(values) == len(self.attributes)
-            and all(
-                _whole(v, -1) and v < n for v, n in zip(values, sizes, strict=True)
-            ),
+            and all(whole(v, -1) and v < n for v, n in zip(values, sizes, strict=True)),
         }
         return next((name for name, fine in right.items() if not fine), None)
 
@@ -746,8 +744,8 @@ def _read_manifest(root: str, split: str) -> dict[str, Any]:
         for shard in manifest["shards"]:
             if not (
                 _NAME.fullmatch(shard["name"])
-                and _whole(shard["samples"], 1)
-                and _whole(shard["bytes"], 0)
+                and whole(shard["samples"], 1)
+                and whole(shard["bytes"], 0)
             ):
                 raise ValueError(f"it lists a shard {shard}")
         if not manifest["shards"]:
@@ -757,9 +755,9 @@ def _read_manifest(root: str, split: str) -> dict[str, Any]:
         right = {
             "dataset": isinstance(manifest["dataset"], str),
             "photographs": type(manifest["photographs"]) is bool,
-            "image_size": size is None or _whole(size, 1),
+            "image_size": size is None or whole(size, 1),
             "language": manifest["language"] in LANGUAGES,
-            "max_tokens": _whole(manifest["max_tokens"], 1),
+            "max_tokens": whole(manifest["max_tokens"], 1),
             "attributes": all(
                 isinstance(values, list) and all(isinstance(v, str) for v in values)
                 for values in dict(manifest["attributes"]).values()
@@ -773,7 +771,8 @@ def _read_manifest(root: str, split: str) -> dict[str, Any]:
     return manifest
 
 
-def _whole(value: Any, least: int) -> bool:
+def whole(value: Any, least: int) -> bool:
+    """Whether a JSON value is a whole number, not too small and not absurdly large."""
     return type(value) is int and least <= value < 2**40
 
 
