@@ -68,8 +68,8 @@ def foreign(content: bytes) -> str | None:
 def misnamed(path: Path) -> str:
     """A hint for a file that is missing: one with its name but for the endings."""
     stem = path.name.removesuffix(path.suffix).lower()
-    names = sorted(os.listdir(path.parent)) if path.parent.is_dir() else []
-    for name in names:
+    there = path.parent.iterdir() if path.parent.is_dir() else ()
+    for name in sorted(other.name for other in there if other.is_file()):
         rest = name.lower().removeprefix(stem)
         if name.lower().startswith(stem) and re.fullmatch(r"(\.[a-z0-9]+)*", rest):
             return f" There is {name} in its place: its ending is wrong, rename it."
