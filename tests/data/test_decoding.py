@@ -132,6 +132,12 @@ def test_a_turned_photograph_is_upright_and_its_box_is_that_of_the_file(orientat
     assert (np.asarray(decode(content, box))[:5, :5] == 255).all()
 
 
+@pytest.mark.parametrize("exif", [b"MM", b"II*\0\xff\xff\xff\xff", b"MM\0*", b"\0" * 9])
+def test_damaged_exif_leaves_the_picture(exif):
+    content = stored(Image.new("RGB", SIZE, "red"), "JPEG", exif=b"Exif\0\0" + exif)
+    assert decode(content).size == SIZE
+
+
 @pytest.mark.parametrize(
     "box", [(90, 20, 50, 40), (30, 70, 50, 40), (400, 20, 50, 40), (-9, 0, 20, 20)]
 )

@@ -95,7 +95,7 @@ def decode(source: Path | bytes, box: Sequence[float] | None = None) -> Image.Im
 
 def _rgb(picture: Image.Image, box: Sequence[float] | None) -> Image.Image:
     """A picture that has been read, cut out, in RGB and upright."""
-    turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
+    turn = _turn(picture)
     scaled = picture.format == "PPM"  # Pillow scales its grey values to 16 bits
     if box is not None:
         _check_box(box, picture.width, picture.height)
@@ -111,7 +111,7 @@ def _rgb(picture: Image.Image, box: Sequence[float] | None) -> Image.Image:
         )
     elif picture.has_transparency_data:
         colours = picture.convert("RGBA")
-        if colours.getextrema()[3] == (0, 0):
+        if colours.getchannel("A").getextrema() == (0, 0):
             raise UndecodableError("all of its pixels are transparent")
         shown = Image.new("RGBA", colours.size, "white")
         shown.alpha_composite(colours)
@@ -119,6 +119,13 @@ def _rgb(picture: Image.Image, box: Sequence[float] | None) -> Image.Image:
         shown = picture
     shown = shown.convert("RGB")
     return shown if turn is None else shown.transpose(turn)
+
+
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    try:
+        return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged EXIF is no reason to leave a sound picture out
+        return None
 
 
 def _check_sides(width: int, height: int) -> None:
