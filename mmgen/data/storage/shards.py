@@ -758,9 +758,10 @@ def _read_manifest(root: str, split: str) -> dict[str, Any]:
             "image_size": size is None or whole(size, 1),
             "language": manifest["language"] in LANGUAGES,
             "max_tokens": whole(manifest["max_tokens"], 1),
-            "attributes": all(
+            "attributes": isinstance(manifest["attributes"], dict)
+            and all(
                 isinstance(values, list) and all(isinstance(v, str) for v in values)
-                for values in dict(manifest["attributes"]).values()
+                for values in manifest["attributes"].values()
             ),
         }
         if wrong := [name for name, fine in right.items() if not fine]:
