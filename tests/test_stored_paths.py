@@ -161,6 +161,7 @@ def test_no_command_opens_what_a_run_names(spelling, run, canary, capsys, tmp_pa
     call("sample", run, "a red star", "--out", tmp_path / "a.png")
 
 
+@pytest.mark.slow
 def test_drawing_and_exporting_open_nothing(run, canary, tmp_path):
     set_root(run, f"pipe:touch {canary}; cat")
     assert call("sample", run, "a red star", "--out", tmp_path / "a.png") == 0
@@ -197,7 +198,9 @@ def test_http_is_asked_only_where_it_is_typed(run, server, canary, capsys, tmp_p
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x"])
-def test_an_address_does_not_lead_back_to_files(target, tmp_path):
+def test_an_address_does_not_lead_back_to_files(target, monkeypatch):
+    monkeypatch.setattr("mmgen.data.storage.shards._PAUSES", (None,))
+
     class Redirect(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(302)
