@@ -279,19 +279,24 @@ def _build(path: Path, about: dict[str, Any], content: bytes, again: str) -> Any
     import safetensors
     import safetensors.torch
 
-    from mmgen.registry import find_class
+    from mmgen.registry import stored_class
 
     try:
         tensors = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
         raise WeightsError(f"{path} is no safetensors file: {error}.") from error
+    on_card = path.with_suffix(".json")
     try:
-        sampler = find_class(about["sampler"]).from_args(about["init_args"])
+        sampler_class = stored_class(about["sampler"], "from_args", "state_dict")
+    except ValueError as error:
+        raise WeightsError(f"{on_card}: {error}") from error
+    try:
+        sampler = sampler_class.from_args(about["init_args"])
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         commit = about.get("commit")
         which = f" (commit {commit})" if commit else ""
         raise WeightsError(
-            f"{path.with_suffix('.json')} does not fit this version of mmgen: "
+            f"{on_card} does not fit this version of mmgen: "
             f"{_summary(error)} Load these weights with the version that wrote "
             f"them{which}, or {again}."
         ) from error

@@ -15,7 +15,7 @@ from mmgen import pretrained
 from mmgen.configs import from_json
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.interfaces import DataInfo, Task
-from mmgen.registry import find_class
+from mmgen.registry import stored_class
 from mmgen.training import checkpoint as checkpoints
 from mmgen.training.average import Average
 from mmgen.training.checkpoint import Checkpoint
@@ -196,8 +196,9 @@ def _open(
     saved = checkpoints.load(newest)
     try:
         config = from_json(TrainingConfig, about["training"])
-        task_class = find_class(about["task"])
-        task_config = from_json(find_class(about["config"]), about["task_config"])
+        task_class = stored_class(about["task"], "build", "training_step")
+        config_class = stored_class(about["config"], "TRAINING")
+        task_config = from_json(config_class, about["task_config"])
         dataset = dataset or load_described(about["dataset"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(

@@ -3,13 +3,14 @@
 import os
 import pickle
 import pickletools
+import tracemalloc
 
 import numpy as np
 import pytest
 import torch
 from fakes import make_cub, python2_pickle
 
-from mmgen.data import Vocabulary
+from mmgen.data import Vocabulary, load_dataset
 from mmgen.data.photographs.caption_files import (
     build_captions,
     load_plain_pickle,
@@ -160,6 +161,47 @@ def test_a_pickle_cut_off_anywhere_is_called_damaged(tmp_path):
             load_plain_pickle(path)
 
 
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda c: c[:-1], "its end is missing. Download it again"),
+        (lambda c: c.replace(b"\n", b"\r\n"), "changed to CRLF.*Copy it again as bin"),
+        (lambda c: b"\xef\xbb\xbf" + c, "begins with a byte-order mark"),
+        (lambda c: c[:9] + b"\xff" + c[10:], "Its bytes were changed"),
+        (lambda c: b"cos\nsystem\n.", "Nothing in it was run. It is not the file"),
+        (lambda c: b"", "is empty"),
+        (lambda c: b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (lambda c: b"<!DOCTYPE html>", "a web page"),
+        (lambda c: b"PK\x03\x04" + c, "a zip archive: unpack it"),
+        (lambda c: b"\x1f\x8b" + c, "a gzip archive: unpack it"),
+    ],
+)
+@pytest.mark.parametrize("name", ["captions", "train/filenames", "train/class_info"])
+def test_each_damage_has_its_own_cure(tmp_path, damage, message, name):
+    root = make_cub(tmp_path / "birds")
+    path = root / f"{name}.pickle"
+    rows = list(range(8, 13))  # 10 is a line feed where it is stored
+    whole = pickle.dumps([rows] * 2, protocol=2)
+    path.write_bytes(damage(whole))
+    with pytest.raises(ValueError, match=message) as caught:
+        load_dataset("cub", "train", 16, root=root, captions_per_image=3)
+    text = str(caught.value)
+    assert str(path) in text and "\n" not in text
+    # only captions can be had in another way
+    assert ("made from the text files" in text) == (name == "captions")
+
+
+def test_a_number_in_the_file_does_not_ask_for_memory(tmp_path):
+    path = tmp_path / "captions.pickle"
+    path.write_bytes(b"\x80\x02]r\xff\xff\xff\x00.")  # the list is thing 16 777 215
+    tracemalloc.start()
+    try:
+        assert load_plain_pickle(path) == []
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pickle"):
         load_plain_pickle(tmp_path / "nowhere.pickle")
@@ -246,6 +288,17 @@ def test_text_files_missing_short_or_not_text(tmp_path):
     path.write_bytes(b"\xff\xfe\x00broken")
     with pytest.raises(ValueError, match="is not UTF-8 text"):
         build_captions(root / "text", keys, 3)
+    path.write_bytes("a red bird\n".encode("utf-16") * 3)
+    with pytest.raises(ValueError, match="but UTF-16: save it as UTF-8"):
+        build_captions(root / "text", keys, 3)
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ValueError, match="a Git-LFS pointer"):
+        build_captions(root / "text", keys, 3)
+    path.write_bytes(b"\xef\xbb\xbfA red bird\r\n" * 3)
+    assert "red" in build_captions(root / "text", keys, 3).words  # no harm done
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"Bird_0006\.txt is missing"):
+        build_captions(root / "text", keys, 3)
+    path.with_name(path.name + ".txt").write_text("a red bird\n" * 3)
+    with pytest.raises(FileNotFoundError, match=r"There is Bird_0006\.txt\.txt in its"):
         build_captions(root / "text", keys, 3)

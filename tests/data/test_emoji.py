@@ -5,7 +5,6 @@ import json
 import os
 import pickle
 import re
-import stat
 from collections import Counter
 from pathlib import Path
 
@@ -371,7 +370,6 @@ def test_a_cache_of_other_package_versions_is_replaced(folder, monkeypatch, tmp_
     assert len(load_art().items) == 1
 
 
-@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
 def test_a_folder_that_cannot_be_written_is_done_without(monkeypatch, tmp_path):
     few = ([("🍎", "red apple", "红苹果", None)], np.zeros((1, 72, 72, 3), np.uint8))
     monkeypatch.setattr(emoji_module, "_read_packages", lambda: few)
@@ -379,12 +377,20 @@ def test_a_folder_that_cannot_be_written_is_done_without(monkeypatch, tmp_path):
     blocked.write_text("a file where a folder should be")
     monkeypatch.setenv("MMGEN_CACHE", str(blocked / "cache"))
     assert len(load_art().items) == 1
-    read_only = tmp_path / "read-only"
+    # root may write anywhere, so the refusal is not left to the file system
+    read_only, refused, opened = tmp_path / "read-only", [], Path.open
     read_only.mkdir()
-    read_only.chmod(stat.S_IRUSR | stat.S_IXUSR)
+
+    def refuse(path, mode="r", *arguments, **options):
+        if path.parent == read_only and mode != "r":
+            refused.append(path)
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, mode, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
     monkeypatch.setenv("MMGEN_CACHE", str(read_only))
     assert len(load_art().items) == 1
-    read_only.chmod(stat.S_IRWXU)
+    assert refused and not any(read_only.iterdir())
 
 
 def test_a_full_disk_leaves_no_half_written_file(monkeypatch, tmp_path):

@@ -136,6 +136,33 @@ def test_a_damaged_file_is_named(birds: Path, tmp_path: Path) -> None:
         load_dataset("features", "test", 32, root=tmp_path)
 
 
+def test_a_forged_manifest_or_file_is_named(birds: Path, tmp_path: Path) -> None:
+    data = load_dataset("cub", "test", 32, root=birds, captions_per_image=3)
+    pack_features(data, pooled, tmp_path, encoder="mean", fingerprint="f")
+    path = tmp_path / "test.json"
+    whole = json.loads(path.read_text())
+    (shard,) = whole["shards"]
+    for fields, message in (
+        ({"shards": [{**shard, "name": "../../etc/x-000000"}]}, "it lists a shard"),
+        ({"shards": [{**shard, "samples": "3"}]}, "it lists a shard"),
+        ({"augmentations": 0}, "it has no such augmentations: 0"),
+        ({"encoder": None}, "it has no such encoder"),
+    ):
+        path.write_text(json.dumps(whole | fields))
+        with pytest.raises(ValueError, match=rf"no manifest of features: .*{message}"):
+            load_dataset("features", "test", 32, root=tmp_path)
+    file = tmp_path / "test-000000.map.npy"
+    np.save(file, np.array([{"an": "object"}] * 3), allow_pickle=True)
+    sizes = {**shard["bytes"], "map": file.stat().st_size}
+    path.write_text(json.dumps(whole | {"shards": [{**shard, "bytes": sizes}]}))
+    with pytest.raises(ValueError, match=r"map\.npy is damaged: Array can't be memory"):
+        load_dataset("features", "test", 32, root=tmp_path).batch([0])
+    captions = tmp_path / "test-000000.json"
+    captions.write_text(json.dumps([[[[9999], "a", 1]]] * 3))
+    with pytest.raises(ValueError, match=r"000000\.json is damaged: it holds some"):
+        load_dataset("features", "test", 32, root=tmp_path)
+
+
 def test_values_beyond_half_precision_leave_nothing(
     birds: Path, tmp_path: Path
 ) -> None:

@@ -18,7 +18,8 @@ from PIL import Image
 from mmgen.data import Vocabulary, load_dataset
 from mmgen.data.photographs.caption_files import load_plain_pickle
 from mmgen.data.photographs.cub import CUBDataset
-from mmgen.data.photographs.dataset import bird_crop, crop, some_words
+from mmgen.data.photographs.dataset import crop, some_words
+from mmgen.data.photographs.decoding import bird_crop
 from mmgen.data.workers import WorkerError
 
 
@@ -276,6 +277,84 @@ def test_a_bounding_box_missing_or_broken(birds, line, broken):
     path.write_text("\n".join(lines))
     with pytest.raises(ValueError, match=f"{broken} of 6 have none, e.g. .*Bird_0002"):
         cub(birds)
+
+
+@pytest.mark.parametrize(
+    "line, fault",
+    [
+        ("3 30.0 20.0 50.0 40.0 7", "line 3 is 3 30.0 20.0 50.0 40.0 7"),
+        ("3 30,0 20,0 50,0 40,0", "line 3 is 3 30,0 20,0"),
+        ("3 nan 20.0 50.0 40.0", "line 3 is 3 nan"),
+        ("3 -5 20.0 50.0 40.0", "line 3 has a negative number, -5"),
+        ("3 30.0 20.0 -50.0 40.0", "line 3 has a negative number, -50"),
+        ("3 30.0 20.0 1.0 0.0", "line 3 gives a box of 1 x 0 pixels"),
+        ("", "no line begins with its number, 3"),
+    ],
+)
+def test_each_fault_of_a_box_is_named(birds, line, fault):
+    path = birds / "CUB_200_2011" / "bounding_boxes.txt"
+    lines = path.read_text().splitlines()
+    lines[2] = line
+    path.write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=rf"bounding_boxes\.txt.*Bird_0002: {fault}"):
+        cub(birds)
+
+
+@pytest.mark.parametrize("name", ["bounding_boxes.txt", "images.txt"])
+def test_other_content_of_the_lists_is_named(birds, name):
+    path = birds / "CUB_200_2011" / name
+    text = path.read_text()
+    path.write_text(text, encoding="utf-8-sig")
+    with pytest.warns(UserWarning, match=f"{name} begins with a byte-order mark"):
+        assert len(cub(birds)) == 6
+    path.write_text(text.replace("\n", "\r\n"))
+    assert len(cub(birds)) == 6
+    path.write_text(text, encoding="utf-16")
+    with pytest.raises(ValueError, match=rf"{name} is not UTF-8 text but UTF-16"):
+        cub(birds)
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\n")
+    with pytest.raises(ValueError, match=rf"{name} is a Git-LFS pointer.*git lfs pull"):
+        cub(birds)
+    path.rename(path.with_name(name + ".txt"))
+    with pytest.raises(FileNotFoundError, match=rf"There is {name}\.txt in its place"):
+        cub(birds)
+
+
+@pytest.mark.parametrize(
+    "other", ["Bird_0002", "Bird_0002.jpg.jpg", "Bird_0002.JPG", "Bird_0002.jpeg"]
+)
+def test_a_picture_with_another_ending_is_named(birds, other):
+    path = birds / "CUB_200_2011" / "images" / CLASSES[0] / "Bird_0002.jpg"
+    path.rename(path.with_name(other))
+    with pytest.raises(
+        FileNotFoundError, match=rf"Bird_0002\.jpg\. There is {other} in its place"
+    ):
+        cub(birds)
+
+
+def test_endings_in_the_lists_are_named(birds):
+    path = birds / "train" / "filenames.pickle"
+    names = load_plain_pickle(path)
+    python2_pickle([f"{name}.jpg" for name in names], path)
+    with pytest.raises(ValueError, match=r"must list names without their ending; got"):
+        cub(birds)
+    python2_pickle(names, path)
+    path = birds / "CUB_200_2011" / "images.txt"
+    path.write_text(path.read_text().replace(".jpg", ".jpg.jpg"))
+    with pytest.raises(ValueError, match=r"images\.txt has its ending twice"):
+        cub(birds)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_box_beyond_its_picture_is_named_and_skipped(birds, workers):
+    path = birds / "CUB_200_2011" / "bounding_boxes.txt"
+    path.write_text(path.read_text().replace("3 30.0", "3 400.0"))
+    dataset = cub(birds)
+    with pytest.warns(UserWarning) as caught:
+        batch = next(dataset.batches(6, workers=workers))
+    (message,) = {str(w.message) for w in caught if "Bird_0002.jpg" in str(w.message)}
+    assert "its bounding box (left 400, top 20" in message
+    assert sorted(batch.indices.tolist()) == [0, 1, 3, 3, 4, 5]
 
 
 @pytest.mark.parametrize("keys", [["../../etc/x"], ["/etc/x"], [3], [], {"a": 1}])

@@ -336,7 +336,6 @@ def test_a_shard_is_opened_once_an_epoch(packed, monkeypatch):
     assert sorted(opened) == [0, 1, 2, 3, 4, 5]
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="webdataset opens with curl")
 def test_shards_behind_an_address_stream_the_same(copy):
     handler = functools.partial(_Quiet, directory=str(copy))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -467,6 +466,65 @@ def test_a_picture_that_does_not_decode_is_named_and_replaced(copy, workers):
         assert_same(dataset.batch(batch.indices, 0), batch)
 
 
+def rewrite_facts(path, number, change):
+    with tarfile.open(path) as tar:
+        members = [(m, tar.extractfile(m).read()) for m in tar.getmembers()]
+    which = [i for i, (m, _) in enumerate(members) if m.name.endswith(".json")][number]
+    member, content = members[which]
+    content = content if change is None else json.dumps(change(json.loads(content)))
+    content = content.encode() if isinstance(content, str) else content[:-5]
+    member.size = len(content)
+    members[which] = (member, content)
+    with tarfile.open(path, "w") as tar:
+        for member, content in members:
+            tar.addfile(member, io.BytesIO(content))
+
+
+@pytest.mark.parametrize(
+    "change, fault",
+    [
+        (None, "it is not JSON"),
+        (lambda f: [f], "TypeError"),
+        (lambda f: {**f, "index": -1}, "index is not as it is packed"),
+        (lambda f: {**f, "captions": []}, "captions is not"),
+        (lambda f: {**f, "captions": [1, 2]}, "captions is not"),
+        (lambda f: {**f, "tokens": [[9999]] * 2}, "tokens is not"),
+        (lambda f: {**f, "tokens": [[], []]}, "tokens is not"),
+        (lambda f: {**f, "class_ids": ["a", "b"]}, "class_ids is not"),
+        (lambda f: {**f, "box": [1, 2, 3]}, "box is not"),
+        (lambda f: {**f, "box": [1, 2, 3, None]}, "box is not"),
+        (lambda f: {**f, "attributes": [1]}, "attributes is not"),
+        (lambda f: {k: v for k, v in f.items() if k != "box"}, "KeyError: 'box'"),
+    ],
+)
+def test_facts_that_were_never_packed_stop_the_run(copy, change, fault):
+    rewrite_facts(copy / "train-000001.tar", 2, change)
+    accept_sizes(copy)
+    dataset = streamed(copy)
+    with pytest.raises(ShardError, match=rf"json in .*0001\.tar is damaged: .*{fault}"):
+        take(dataset.batches(6), 9)
+    assert len(dataset.batch([0, 1, 30])) == 3  # other shards can still be read
+
+
+def test_only_plain_files_are_read_of_a_shard(copy, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"not yours")
+    path = copy / "train-000000.tar"
+    with tarfile.open(path) as tar:
+        members = [(m, tar.extractfile(m).read()) for m in tar.getmembers()]
+    with tarfile.open(path, "w") as tar:
+        for name, kind in (("../a.jpg", tarfile.SYMTYPE), ("b.jpg", tarfile.LNKTYPE)):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, str(secret)
+            tar.addfile(link)
+        for member, content in members:
+            tar.addfile(member, io.BytesIO(content))
+    accept_sizes(copy)
+    before = sorted(path.name for path in copy.parent.iterdir())
+    assert len(streamed(copy).batch(range(8))) == 8
+    assert sorted(path.name for path in copy.parent.iterdir()) == before
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="POSIX signals")
 def test_a_killed_worker_is_named_with_the_step_to_go_on_from(
     packed, deaths_are_polled
@@ -505,7 +563,15 @@ def change(folder, **fields):
         ({"shards": [{"name": "pipe:rm -rf x", "samples": 1}]}, "it lists a shard"),
         ({"shards": [{"name": "train-000000.tar", "samples": 0}]}, "it lists a shard"),
         ({"vocabulary": {"tokens": ["a"], "language": "en"}}, "tokens must begin with"),
-        ({"attributes": 3}, "TypeError"),
+        ({"attributes": 3}, "it has no such attributes"),
+        ({"attributes": ""}, "it has no such attributes"),
+        ({"attributes": {"a": 3}}, "it has no such attributes"),
+        ({"max_tokens": "9"}, "it has no such max_tokens"),
+        ({"image_size": -4}, "it has no such image_size"),
+        ({"language": ["en"]}, "it has no such language"),
+        ({"shards": {"name": "train-000000.tar"}}, "TypeError"),
+        ({"shards": [{"name": "train-000000.tar", "samples": 1.5}]}, "lists a shard"),
+        ({"vocabulary": None}, "TypeError"),
     ],
 )
 def test_a_manifest_that_is_none(copy, fields, message):
@@ -553,7 +619,11 @@ def test_batches_that_cannot_be_filled(packed, arguments, message):
         next(streamed(packed).batches(**arguments))
 
 
-def test_the_library_missing_is_named(packed, monkeypatch):
-    monkeypatch.setitem(sys.modules, "webdataset.gopen", None)
+def test_only_packing_needs_the_library_and_says_so(
+    scenes, packed, tmp_path, monkeypatch
+):
+    for name in ("webdataset", "webdataset.gopen", "webdataset.writer"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert len(streamed(packed).batch([0, 9])) == 2
     with pytest.raises(ImportError, match=r"pip install 'mmgen-book\[data\]'"):
-        streamed(packed)
+        pack(scenes, tmp_path)
