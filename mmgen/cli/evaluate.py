@@ -31,7 +31,7 @@ class Options:
     scorer: str | None = None
     """weights that R-precision is measured with; none: those of the data set"""
     device: str | None = None
-    """cpu or cuda; none: what there is"""
+    """cpu, cuda or mps; none: what there is"""
     out: str | None = None
     """JSON to write; none: it is printed only"""
 

@@ -189,7 +189,10 @@ def _complaint(box: str) -> str:
 
 
 def data_options(
-    name: str, defaults: Mapping[str, Any], without: Collection[str]
+    name: str,
+    defaults: Mapping[str, Any],
+    without: Collection[str] = (),
+    only: Collection[str] | None = None,
 ) -> type:
     """The arguments of a data set's class, as a dataclass for ``Parser``.
 
@@ -199,6 +202,7 @@ def data_options(
         name: of the data set.
         defaults: in place of its own.
         without: arguments that are no options here.
+        only: those that are, where it is not all the others.
 
     Raises:
         UsageError: an unknown data set.
@@ -214,7 +218,7 @@ def data_options(
     annotated: Any = Annotated  # a type made here is none to a type checker
     fields: list[Any] = []
     for parameter in inspect.signature(cls).parameters.values():
-        if parameter.name in without:
+        if parameter.name in without or (only and parameter.name not in only):
             continue
         shared = parameter.name in ("split", "image_size", "language")
         option = parameter.name if shared else f"data_{parameter.name}"

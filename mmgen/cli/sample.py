@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tyro.conf import Positional
 
-from mmgen.cli.inputs import sampler_of, writable
+from mmgen.cli.inputs import device_of, sampler_of, writable
 from mmgen.cli.options import Parser, UsageError
 
 
@@ -25,7 +25,7 @@ class Options:
     copies: int = 1
     """pictures of each caption"""
     device: str = "cpu"
-    """cpu or cuda"""
+    """cpu, cuda or mps"""
 
 
 def sample(words: list[str]) -> int:
@@ -39,7 +39,7 @@ def sample(words: list[str]) -> int:
     out = writable(given.out, ".png")
     if not all(caption.strip() for caption in given.captions):
         raise UsageError("a caption must not be empty; write at least one word.")
-    sampler = sampler_of(given.model, given.device)
+    sampler = sampler_of(given.model, device_of(given.device))
 
     from mmgen.interfaces import Draws
     from mmgen.training.logs import save_grid
