@@ -17,12 +17,14 @@ from torch import Tensor
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.emoji import EmojiDataset
 from mmgen.data.shapes import ShapesDataset
+from mmgen.errors import MmgenError
 from mmgen.interfaces import Describes, Draws, Imagines, Matches, ReadsLabels
 from mmgen.objectives.labels import Labels
 from mmgen.pretrained import available, load
 from mmgen.registry import MEASURES, find_class
 
 BATCH = 64  # pictures drawn at a time
+NOT_MEASURED = "not_measured"  # in place of a result: why there is none
 
 
 @dataclass(frozen=True)
@@ -102,16 +104,29 @@ def measure(
             trained for it on this data set, if there are any.
 
     Returns:
-        Measure -> its result as JSON values, for all of ``MEASURES`` that apply.
+        Measure -> its result as JSON values, for all of ``MEASURES`` that apply. Of one
+        that cannot be computed, ``{"not_measured": why}``: the others are kept.
+
+    Raises:
+        ValueError: no such scorer.
+        MmgenError: none of the measures that apply can be computed.
     """
+    if scorer is not None:
+        _check_scorer(scorer)
     asked = Asked(sampler, dataset, count, seed, device, scorer)
     results: dict[str, Any] = {}
     for name, path in MEASURES.items():
         each: Measure = find_class(path)
         if each.applies(sampler, dataset):
-            result = each.compute(asked)
+            try:
+                result = each.compute(asked)
+            except (MmgenError, ValueError, OSError, ImportError) as error:
+                result = {NOT_MEASURED: " ".join(str(error).split())}
             if result is not None:
                 results[name] = result
+    reasons = [found.get(NOT_MEASURED) for found in results.values()]
+    if reasons and all(reasons):
+        raise MmgenError("; ".join(dict.fromkeys(map(str, reasons))))
     return results
 
 
@@ -212,20 +227,27 @@ NAMING = Measure(
 
 def _r_precision(asked: Asked, direction: str = "image_to_text") -> dict[str, Any]:
     """Of drawn pictures by another scorer, or of real ones by the matcher itself."""
-    from mmgen.metrics.retrieval import r_precision
+    from mmgen.metrics.retrieval import TooFewError, r_precision
 
     samples, drawn = asked.samples, isinstance(asked.sampler, Draws)
     name = _scorer(asked) if drawn else None
-    found = r_precision(
-        samples.images,
-        samples.captions,
-        load(name, asked.device) if name else asked.sampler,
-        seed=asked.seed,
-        class_ids=samples.class_ids,
-        trained_with=asked.sampler if drawn else None,
-        scenes=samples.scenes if isinstance(asked.dataset, ShapesDataset) else None,
-        direction=direction,
-    )
+    try:
+        found = r_precision(
+            samples.images,
+            samples.captions,
+            load(name, asked.device) if name else asked.sampler,
+            seed=asked.seed,
+            class_ids=samples.class_ids,
+            trained_with=asked.sampler if drawn else None,
+            scenes=samples.scenes if isinstance(asked.dataset, ShapesDataset) else None,
+            direction=direction,
+        )
+    except TooFewError as error:
+        raise MmgenError(
+            f"{error.found} R-precision is one of 100, so that figures can be "
+            f"compared: measure more captions than {asked.count} (--count), or on a "
+            f"split that has more."
+        ) from error
     return {**found.to_json(), "scorer": name or "itself"}
 
 
@@ -237,6 +259,23 @@ def _scorer(asked: Asked) -> str | None:
     """Weights that were asked for, or those trained apart on this data set."""
     default = f"damsm-{asked.dataset.name}{asked.dataset.image_size}-scorer"
     return asked.scorer or (default if default in available() else None)
+
+
+def _check_scorer(name: str) -> None:
+    """Refuse a scorer that is none before anything is drawn.
+
+    Raises:
+        ValueError: no such weights, or a model that compares nothing.
+    """
+    try:
+        found = load(name)
+    except ValueError as error:
+        raise ValueError(f"scorer: {error}") from error
+    if not isinstance(found, Matches):
+        raise ValueError(
+            f"scorer must name a model that compares pictures with captions, such as "
+            f"damsm-shapes64-scorer; {name!r} is a {type(found).__name__}."
+        )
 
 
 def _matches_only(sampler: Any, dataset: CaptionedDataset) -> bool:

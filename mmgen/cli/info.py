@@ -37,7 +37,7 @@ def info(words: list[str]) -> int:
     cards = {name: card(name) for name in available()}
     if given.json:
         about |= {"methods": METHODS, "data": list(DATASETS), "weights": cards}
-        print(json.dumps(about, indent=1, ensure_ascii=False))
+        print(json.dumps(about, indent=1))  # ASCII: whole in every encoding
         return 0
     for key in ("mmgen", "commit", "python", "torch", "cuda", "device", "scale"):
         print(f"{key:8} {about[key] if about[key] is not None else '-'}")
