@@ -9,6 +9,8 @@ from tyro.conf import Positional
 from mmgen.cli.inputs import device_of, sampler_of, writable
 from mmgen.cli.options import Parser, UsageError
 
+MOST = 10_000  # pictures of one file
+
 
 @dataclass(frozen=True)
 class Options:
@@ -34,8 +36,12 @@ def sample(words: list[str]) -> int:
     given: Options = parser.read(words)["command"]
     if not given.captions:
         raise UsageError("name at least one CAPTION to draw.")
-    if given.copies < 1:
-        raise UsageError(f"--copies must be at least 1; got {given.copies}.")
+    most = MOST // len(given.captions)
+    if not 1 <= given.copies <= most:
+        raise UsageError(
+            f"--copies must lie in 1..{most}, for at most {MOST:,} pictures in one "
+            f"file; got {given.copies}."
+        )
     out = writable(given.out, ".png")
     if not all(caption.strip() for caption in given.captions):
         raise UsageError("a caption must not be empty; write at least one word.")
