@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -58,6 +60,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "grade": ("grade a class's assignments", "mmgen.classroom.command:grade"),
 }
 
+_METHOD = re.compile(r"mmgen\.models(\.[a-z_][a-z0-9_]*)+")  # what a file may import
+
 
 def class_path(cls: type) -> str:
     """Where a class is found again: ``"module:name"``."""
@@ -80,6 +84,36 @@ def find_class(path: str) -> Any:
             f"the class {path!r} cannot be found ({error}). Define or install it in "
             f"this Python first."
         ) from error
+    return found
+
+
+def stored_class(path: Any, *members: str) -> Any:
+    """The class that a file names, which must not decide what is imported.
+
+    To import a module is to run it. So only methods are imported here, those below
+    ``mmgen.models``; any other class must be in a module that is imported already.
+
+    Args:
+        path: ``"module:name"``, as read from a run or a card.
+        members: what the class must have, such as "from_args".
+
+    Raises:
+        ValueError: no such class, or none that a file may name.
+    """
+    module, _, names = str(path).partition(":")
+    if not (_METHOD.fullmatch(module) or module in sys.modules):
+        raise ValueError(
+            f"the class {path!r} is refused: a file may name methods of mmgen "
+            f"(mmgen.models…), or classes of modules that are imported already. "
+            f"Nothing was imported; import {module!r} yourself if you trust it."
+        )
+    found: Any = find_class(f"{module}:{names.partition('.')[0]}")
+    for name in names.split(".")[1:]:
+        found = getattr(found, name, None) if isinstance(found, type) else None
+    if not isinstance(found, type) or not all(hasattr(found, m) for m in members):
+        raise ValueError(
+            f"{path!r} is refused: it must name a class that has {', '.join(members)}."
+        )
     return found
 
 

@@ -264,6 +264,7 @@ class TestRunFolder:
         )
         code = (
             f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+            "import small_sampler  # a card imports nothing\n"
             f"from mmgen.pretrained import load; load({str(tmp_path)!r})\n"
             "print([n for n in sys.modules if n.startswith(('mmgen.training', "
             "'mmgen.models', 'lightning_fabric'))])"

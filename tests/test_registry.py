@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from mmgen.interfaces import Task
-from mmgen.registry import METHODS, class_path, find_class, unknown
+from mmgen.registry import METHODS, class_path, find_class, stored_class, unknown
 
 
 class Outer:
@@ -42,6 +42,32 @@ def test_what_does_not_exist_is_named(path: str) -> None:
 def test_a_path_without_a_class_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match="cannot be found"):
         find_class(path)
+
+
+def test_a_file_may_name_a_method_or_what_is_imported() -> None:
+    assert stored_class(METHODS["cgan"], "build") is find_class(METHODS["cgan"])
+    assert stored_class(class_path(Outer.Inner)) is Outer.Inner
+
+
+@pytest.mark.parametrize(
+    "path, said",
+    [
+        ("this:s", "Nothing was imported"),
+        ("mmgen.cli.__main__:main", "Nothing was imported"),
+        ("mmgen.models:cgan", "must name a class"),
+        ("mmgen.models.__main__.x;import this:s", "Nothing was imported"),
+        ("os:system", "must name a class that has build"),
+        ("subprocess:Popen", "must name a class that has build"),
+        ("mmgen.models.cgan:CGANConfig", "must name a class that has build"),
+        ("mmgen.models.cgan:torch.nn.Module", "must name a class"),
+        (["mmgen.models.cgan:CGANTask"], "Nothing was imported"),
+        (None, "Nothing was imported"),
+    ],
+)
+def test_a_file_names_no_other_class(path: object, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        stored_class(path, "build")
+    assert "this" not in sys.modules
 
 
 def test_unknown_says_what_there_is_and_the_nearest() -> None:

@@ -59,7 +59,16 @@ def evaluate(words: list[str]) -> int:
     chosen = PARSER.and_data(data_options(name, before, ("split",))).read(words)
 
     from mmgen.data import load_dataset
+    from mmgen.data.files import refuse_addresses
     from mmgen.evaluation import measure
+
+    typed = {word.partition("=")[0].replace("_", "-") for word in words}
+    stored = {
+        key: value
+        for key, value in before.items()
+        if f"--data-{key}".replace("_", "-") not in typed
+    }
+    refuse_addresses(stored, given.model, "Name it yourself: --data-root ADDRESS.")
 
     dataset = load_dataset(name, split=given.split, **vars(chosen["data"]))
     count = min(given.count, len(dataset))

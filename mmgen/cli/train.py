@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmgen.cli.inputs import holds_run, read_json, run_of, trained_on
 from mmgen.cli.options import Parser, UsageError, asks_for_help, data_options
 from mmgen.interfaces import NOTHING
-from mmgen.registry import METHODS, class_path, find_class, unknown
+from mmgen.registry import METHODS, class_path, find_class, stored_class, unknown
 
 if TYPE_CHECKING:
     from mmgen.presets import Preset
@@ -134,8 +134,10 @@ def _resume(folder: str, method: str | None, words: list[str]) -> int:
     ours = class_path(find_class(METHODS[method])) if method else task
     if ours != task:
         raise UsageError(f"--resume {folder}: this run trains {task}, not {method}.")
-    task_config = from_json(find_class(about["config"]), about["task_config"])
-    models = required_fields(find_class(task), task_config)
+    config_class = stored_class(about["config"], "TRAINING")
+    task_config = from_json(config_class, about["task_config"])
+    task_class = stored_class(task, "build", "requires")
+    models = required_fields(task_class, task_config)
     data = trained_on(folder)
     places = [name for name in PLACES if data.get(name) is not None]
     training = {field.name for field in dataclasses.fields(before)}

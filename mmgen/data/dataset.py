@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmgen.data.batch import Batch
 from mmgen.data.vocabulary import Vocabulary
-from mmgen.data.workers import handed_over
+from mmgen.data.workers import handed_over, or_failure
 
 if TYPE_CHECKING:
     from mmgen.interfaces import Alternatives
@@ -179,7 +179,7 @@ class _Prepared(Dataset):
         self.dataset = dataset
 
     def __getitem__(self, key: tuple[list[int], int]) -> Any:
-        return self.dataset.prepare(*key)
+        return or_failure(lambda: self.dataset.prepare(*key))
 
 
 class _Steps:

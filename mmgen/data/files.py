@@ -1,12 +1,122 @@
-"""Files that are whole under their name, or not there."""
+"""Files: read without trusting them, written whole or not at all."""
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+# "pipe:", "s3:" and the like; one letter is a drive of Windows
+_SCHEME = re.compile(r"\s*[a-z][a-z0-9+.-]+:", re.IGNORECASE)
+# how files begin that stand where another was expected -> what they are, and the cure
+_FOREIGN = (
+    (b"version https://git-lfs", "a Git-LFS pointer, not the file: run git lfs pull"),
+    (b"<!doctype", "a web page that was saved under this name: download it again"),
+    (b"<html", "a web page that was saved under this name: download it again"),
+    (b"<?xml", "a web page that was saved under this name: download it again"),
+    (b"PK\x03\x04", "a zip archive: unpack it"),
+    (b"\x1f\x8b", "a gzip archive: unpack it"),
+)
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is no path of this machine.
+
+    Without ``://`` it is a path where there is one: a folder may be called ``file:x``.
+    """
+    if "://" in text or "\0" in text:
+        return True
+    return bool(_SCHEME.match(text)) and not os.path.exists(text)
+
+
+def refuse_addresses(stored: Any, source: object, advice: str) -> None:
+    """Refuse what would leave this machine, in options that were read from a file.
+
+    Args:
+        stored: JSON values; strings in them are looked at.
+        source: where they were read, for the message.
+        advice: how to name an address oneself.
+
+    Raises:
+        ValueError: a string is an address; nothing was opened.
+    """
+    share = r"[\\/]{2}"  # //server/folder
+    if isinstance(stored, str) and (is_address(stored) or re.match(share, stored)):
+        raise ValueError(
+            f"{source} names {stored!r}, which is no path on this machine. An address "
+            f"from a file is never opened. {advice}"
+        )
+    if isinstance(stored, dict):
+        stored = list(stored.values())
+    if isinstance(stored, list | tuple):
+        for each in stored:
+            refuse_addresses(each, source, advice)
+
+
+def foreign(content: bytes) -> str | None:
+    """What stands in place of an expected file, and the cure; None if nothing known."""
+    if not content:
+        return "empty, damaged or cut off: get it again"
+    start = content[:64].lstrip().lower()
+    return next((s for head, s in _FOREIGN if start.startswith(head.lower())), None)
+
+
+def misnamed(path: Path) -> str:
+    """A hint for a file that is missing: one with its name but for the endings."""
+    stem = path.name.removesuffix(path.suffix).lower()
+    names = sorted(os.listdir(path.parent)) if path.parent.is_dir() else []
+    for name in names:
+        rest = name.lower().removeprefix(stem)
+        if name.lower().startswith(stem) and re.fullmatch(r"(\.[a-z0-9]+)*", rest):
+            return f" There is {name} in its place: its ending is wrong, rename it."
+    return ""
+
+
+def read_text(path: Path) -> str:
+    """A text in UTF-8, with a byte-order mark or without.
+
+    Raises:
+        OSError: there is no such file, or it may not be read.
+        ValueError: no such text; the message says what it is.
+    """
+    return text_of(path.read_bytes(), path)
+
+
+def text_of(content: bytes, source: object) -> str:
+    """``content`` as ``read_text`` reads it; ``source`` is for messages."""
+    if kind := foreign(content):
+        raise ValueError(f"{source} is {kind}.")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(f"{source} is not UTF-8 text but UTF-16: save it as UTF-8.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{source} is not UTF-8 text: {error}.") from error
+
+
+def read_json(path: Path) -> Any:
+    """JSON, with a byte-order mark or without.
+
+    Raises:
+        OSError: there is no such file, or it may not be read.
+        ValueError: something else; the message names the file.
+    """
+    return json_of(path.read_bytes(), path)
+
+
+def json_of(content: bytes, source: object) -> Any:
+    """``content`` as ``read_json`` reads it; ``source`` is for messages."""
+    text = text_of(content, source)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{source} is not JSON: {type(error).__name__}: {error}."
+        ) from error
 
 
 def write_synced(path: Path, content: bytes) -> None:

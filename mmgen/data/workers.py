@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import pickle
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader
 
 from mmgen.errors import MmgenError
+
+T = TypeVar("T")
+
+
+@dataclass
+class Failed:
+    """An error on its way from a worker, as it was raised there."""
+
+    error: Exception
+
+
+def or_failure(call: Callable[[], T]) -> T | Failed:
+    """What a call returns, or its error, for ``handed_over`` to raise.
+
+    Left to torch, an error comes with all of a traceback as its message. Here the
+    worker's traceback is a note on the error, and the message stays its own.
+    """
+    try:
+        return call()
+    except Exception as error:
+        error.add_note("In a process that loads data:\n" + traceback.format_exc())
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:  # it cannot travel; torch sends what it can of it
+            raise error from None
+        return Failed(error)
 
 
 class WorkerError(MmgenError, RuntimeError):
@@ -41,6 +70,9 @@ def handed_over(loader: DataLoader, step: int, per_step: int = 1) -> Iterator[li
             # A death shows as torch's RuntimeError, or as a broken connection where the
             # dead process still had tensors to hand over.
             raise died(step, error) from error
+        for item in items:
+            if isinstance(item, Failed):
+                raise item.error
         yield items
         step += 1
 

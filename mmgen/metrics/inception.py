@@ -141,6 +141,9 @@ def _inception(
         ) from error
     wanted = ["2048", "logits_unbiased"]
     try:
+        if weights is not None:
+            # torch-fidelity unpickles whatever it is given: only plain tensors here
+            torch.load(weights, map_location="cpu", weights_only=True)
         network = FeatureExtractorInceptionV3(
             "inception",
             wanted,

@@ -281,7 +281,7 @@ def _build(path: Path, about: dict[str, Any], content: bytes, again: str) -> Any
     import safetensors
     import safetensors.torch
 
-    from mmgen.registry import find_class
+    from mmgen.registry import stored_class
 
     try:
         tensors = safetensors.torch.load(content)
@@ -291,10 +291,14 @@ def _build(path: Path, about: dict[str, Any], content: bytes, again: str) -> Any
         key: value.float() if value.is_floating_point() else value
         for key, value in tensors.items()
     }
+    on_card = path.with_suffix(".json")
     try:
-        build = find_class(about["sampler"]).from_args
-        _check_sizes(build, about["init_args"], state)
-        sampler = build(about["init_args"])
+        sampler_class = stored_class(about["sampler"], "from_args", "state_dict")
+    except ValueError as error:
+        raise WeightsError(f"{on_card}: {error}") from error
+    try:
+        _check_sizes(sampler_class.from_args, about["init_args"], state)
+        sampler = sampler_class.from_args(about["init_args"])
     except _AnotherConfigError as error:
         raise WeightsError(
             f"{path} is of another config than its card's {about['sampler']}: {error}"
@@ -304,7 +308,7 @@ def _build(path: Path, about: dict[str, Any], content: bytes, again: str) -> Any
         commit = about.get("commit")
         which = f" (commit {commit})" if commit else ""
         raise WeightsError(
-            f"{path.with_suffix('.json')} does not fit this version of mmgen: "
+            f"{on_card} does not fit this version of mmgen: "
             f"{_summary(error)} Load these weights with the version that wrote "
             f"them{which}, or {again}."
         ) from error

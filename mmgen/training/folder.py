@@ -11,6 +11,7 @@ from typing import Any
 
 from mmgen.configs import to_json
 from mmgen.data.dataset import CaptionedDataset
+from mmgen.data.files import refuse_addresses
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.interfaces import DataInfo, Task
 from mmgen.registry import class_path
@@ -59,10 +60,26 @@ def _digest(vocabulary: Vocabulary) -> str:
     return hashlib.sha256(tokens.encode()).hexdigest()[:16]
 
 
-def load_described(about: dict[str, Any]) -> CaptionedDataset:
-    """The data set that ``describe_dataset`` described."""
+def load_described(
+    about: dict[str, Any], named: Collection[str] = ()
+) -> CaptionedDataset:
+    """The data set that ``describe_dataset`` described.
+
+    Args:
+        about: the description.
+        named: options that the user has named now; the others come from a file, and
+            must not leave this machine.
+
+    Raises:
+        ValueError: no such data set, or an address that the user has not named.
+    """
     from mmgen.data import load_dataset
 
+    refuse_addresses(
+        {name: value for name, value in about["options"].items() if name not in named},
+        "the run's config.json",
+        "If you trust it, load the data set yourself: Run.resume(folder, dataset).",
+    )
     options = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in about["options"].items()

@@ -17,7 +17,7 @@ from mmgen.configs import from_json
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.files import write_json
 from mmgen.interfaces import NOTHING, DataInfo, Task
-from mmgen.registry import find_class
+from mmgen.registry import stored_class
 from mmgen.training import checkpoint as checkpoints
 from mmgen.training.average import Average
 from mmgen.training.checkpoint import Checkpoint
@@ -213,8 +213,8 @@ def _open(
     saved = checkpoints.load(newest)
     try:
         config = from_json(TrainingConfig, about["training"])
-        task_class = find_class(about["task"])
-        config_class = find_class(about["config"])
+        task_class = stored_class(about["task"], "build", "training_step")
+        config_class = stored_class(about["config"], "TRAINING")
         places = required_fields(
             task_class, from_json(config_class, about["task_config"])
         )
@@ -222,7 +222,7 @@ def _open(
         task_config = from_json(config_class, about["task_config"])
         known = None if dataset or trains else known_data(folder, about)
         if dataset is None and known is None:
-            dataset = _described_data(about["dataset"], folder)
+            dataset = _described_data(about["dataset"], folder, moved)
     except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         raise CheckpointError(
             f"{folder / 'config.json'} does not describe a run: "
@@ -284,14 +284,16 @@ def _moved(
     }
 
 
-def _described_data(about: dict[str, Any], folder: Path) -> CaptionedDataset:
+def _described_data(
+    about: dict[str, Any], folder: Path, moved: Mapping[str, str]
+) -> CaptionedDataset:
     """The data set of a run that goes on.
 
     Raises:
         CheckpointError: it is not where it was.
     """
     try:
-        return load_described(about)
+        return load_described(about, moved)
     except OSError as error:
         raise CheckpointError(
             f"the data that {folder} was trained on cannot be read: {error} If it has "

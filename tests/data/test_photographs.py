@@ -18,7 +18,8 @@ from PIL import Image
 from mmgen.data import Vocabulary, load_dataset
 from mmgen.data.photographs.caption_files import load_plain_pickle
 from mmgen.data.photographs.cub import CUBDataset
-from mmgen.data.photographs.dataset import bird_crop, crop, some_words
+from mmgen.data.photographs.dataset import crop, some_words
+from mmgen.data.photographs.decoding import bird_crop
 from mmgen.data.workers import WorkerError
 
 

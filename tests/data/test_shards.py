@@ -336,7 +336,6 @@ def test_a_shard_is_opened_once_an_epoch(packed, monkeypatch):
     assert sorted(opened) == [0, 1, 2, 3, 4, 5]
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="webdataset opens with curl")
 def test_shards_behind_an_address_stream_the_same(copy):
     handler = functools.partial(_Quiet, directory=str(copy))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -553,7 +552,11 @@ def test_batches_that_cannot_be_filled(packed, arguments, message):
         next(streamed(packed).batches(**arguments))
 
 
-def test_the_library_missing_is_named(packed, monkeypatch):
-    monkeypatch.setitem(sys.modules, "webdataset.gopen", None)
+def test_only_packing_needs_the_library_and_says_so(
+    scenes, packed, tmp_path, monkeypatch
+):
+    for name in ("webdataset", "webdataset.gopen", "webdataset.writer"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert len(streamed(packed).batch([0, 9])) == 2
     with pytest.raises(ImportError, match=r"pip install 'mmgen-book\[data\]'"):
-        streamed(packed)
+        pack(scenes, tmp_path)

@@ -10,6 +10,7 @@ https://github.com/taoxugit/AttnGAN.
 
 from __future__ import annotations
 
+import codecs
 import io
 import itertools
 import pickle
@@ -23,14 +24,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmgen.data.files import foreign, misnamed, read_text
 from mmgen.data.vocabulary import PADDING, UNKNOWN, Vocabulary
 
 END = "<end>"  # index 0 of the original's numbering; it serves as padding there
 _WORD = re.compile(r"\w+")
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Knows containers, strings and numbers, and nothing that could be called."""
+class _PlainUnpickler(pickle._Unpickler):
+    """Knows containers, strings and numbers, and nothing that could be called.
+
+    The unpickler in Python itself: the one in C takes a number from the file for the
+    size of a table, so that one changed byte asks for 64 GB.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(
@@ -41,39 +47,50 @@ class _PlainUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError("it refers to objects outside the file")
 
 
-def load_plain_pickle(path: str | Path) -> Any:
+def load_plain_pickle(path: str | Path, otherwise: str = "") -> Any:
     """Load a pickle of lists, dictionaries, strings and numbers, also Python 2's.
 
     Args:
         path: the file. Python 2's byte strings are read as Latin-1.
+        otherwise: what else can be done without the file, for messages.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a damaged file, or one that asks for a class or function; none of
             its code has run then.
     """
-    content = io.BytesIO(Path(path).read_bytes())
+    content = Path(path).read_bytes()
+    if kind := foreign(content):
+        raise ValueError(f"{path} is {kind}.{otherwise}")
     try:
-        return _PlainUnpickler(content, encoding="latin-1").load()
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} is refused: {error}. Nothing in it was run. Use the file of the "
-            f"original release, or remove it to make the captions from the text files."
-        ) from error
-    except (
-        AttributeError,
-        EOFError,
-        IndexError,
-        KeyError,
-        MemoryError,
-        OverflowError,
-        TypeError,
-        ValueError,
-    ) as error:
-        raise ValueError(
-            f"{path} is damaged or cut off ({type(error).__name__}: {error}). Download "
-            f"it again, or remove it to make the captions from the text files."
-        ) from error
+        return _PlainUnpickler(io.BytesIO(content), encoding="latin-1").load()
+    except Exception as error:  # damage raises nearly anything
+        raise ValueError(f"{path} {_cause(content, error)}{otherwise}") from error
+
+
+def _cause(content: bytes, error: Exception) -> str:
+    """Why a pickle cannot be read, and the cure for that."""
+    if content.startswith(codecs.BOM_UTF8):
+        return (
+            "is damaged: it begins with a byte-order mark, which an editor adds that "
+            "saves it as text. Unpack the original file again, and do not edit it."
+        )
+    if content.count(b"\n") == content.count(b"\r\n") > 0:
+        return (
+            "is damaged: each end of line was changed to CRLF, as git with "
+            "core.autocrlf or a transfer in text mode does. Copy it again as binary."
+        )
+    if str(error).startswith("it "):
+        return (
+            f"is refused: {error}. Nothing in it was run. It is not the file of the "
+            f"original release: use that one."
+        )
+    if not content.endswith(pickle.STOP):
+        return "is damaged or cut off: its end is missing. Download it again."
+    return (
+        f"is damaged or cut off ({type(error).__name__}: {error}). Its bytes were "
+        f"changed: compare it with the archive it came from, or unpack it again."
+    )
 
 
 def original_words(caption: str) -> list[str]:
@@ -178,7 +195,10 @@ def read_caption_pickle(
         ValueError: a file that is not such a list, that is refused (see
             ``load_plain_pickle``), or that belongs to other pictures.
     """
-    content = load_plain_pickle(path)
+    otherwise = ""
+    if (Path(path).parent / "text").is_dir():
+        otherwise = " Without it, the captions are made from the text files."
+    content = load_plain_pickle(path, otherwise)
     if not isinstance(content, list | tuple) or len(content) != 4:
         raise ValueError(
             f"{path} must hold [train captions, test captions, words by index, indices "
@@ -268,13 +288,12 @@ def build_captions(
 
 def _captions_of(path: Path, per_image: int) -> Iterable[list[str]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{path} is missing: every picture needs its captions, one a line."
+            f"{misnamed(path)}"
         ) from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text: {error}.") from error
     captions = [words for line in text.split("\n") if (words := original_words(line))]
     if len(captions) < per_image:
         raise ValueError(

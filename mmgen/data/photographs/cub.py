@@ -7,15 +7,16 @@ Training has 150 kinds (8,855 pictures), the test 50 others (2,933).
 
 from __future__ import annotations
 
-import re
+import codecs
+import math
+import warnings
 from pathlib import Path
 
 import numpy as np
 
+from mmgen.data.files import misnamed, read_text
 from mmgen.data.photographs.caption_files import load_plain_pickle
 from mmgen.data.photographs.dataset import SPLITS, Photographs
-
-_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 class CUBDataset(Photographs):
@@ -87,7 +88,7 @@ Captions and lists: "birds.zip", linked at https://github.com/taoxugit/AttnGAN#d
         if not path.is_file():
             raise FileNotFoundError(
                 f"{path} is missing: without classes, captions of the same kind of "
-                f"bird would count as wrong ones.\n{self.layout}"
+                f"bird would count as wrong ones.{misnamed(path)}\n{self.layout}"
             )
         ids = load_plain_pickle(path)
         if not isinstance(ids, list) or not all(type(i) is int for i in ids):
@@ -117,23 +118,68 @@ Captions and lists: "birds.zip", linked at https://github.com/taoxugit/AttnGAN#d
         folder = self.root / "CUB_200_2011"
         names = _numbered_lines(folder / "images.txt", self.layout)
         boxes = _numbered_lines(folder / "bounding_boxes.txt", self.layout)
-        by_key: dict[str, list[float]] = {}
-        for number, fields in names.items():
-            box = [float(x) for x in boxes.get(number, []) if _NUMBER.fullmatch(x)]
-            if len(box) == 4 and min(box[2:]) >= 2:
-                by_key[" ".join(fields).removesuffix(".jpg")] = box
-        absent = [key for key in self.keys if key not in by_key]
+        found: dict[str, list[float]] = {}
+        faults: dict[str, str] = {}
+        for number, (_, fields) in names.items():
+            key = " ".join(fields).removesuffix(".jpg")
+            try:
+                found[key] = _box(number, boxes)
+            except ValueError as error:
+                faults[key] = str(error)
+        absent = [key for key in self.keys if key not in found]
         if absent:
+            first = absent[0]
+            fault = faults.get(first, "images.txt does not list it")
+            if f"{first}.jpg" in found:
+                fault = f"images.txt has its ending twice, {first}.jpg.jpg"
             raise ValueError(
                 f"{folder}/bounding_boxes.txt must have a line of five numbers for "
                 f"each picture of images.txt; {len(absent)} of {len(self.keys)} have "
-                f"none, e.g. {absent[0]}."
+                f"none, e.g. {first}: {fault}."
             )
-        return np.array([by_key[key] for key in self.keys])
+        return np.array([found[key] for key in self.keys])
 
 
-def _numbered_lines(path: Path, layout: str) -> dict[str, list[str]]:
+_Lines = dict[str, tuple[int, list[str]]]  # first word -> number of its line, the rest
+
+
+def _numbered_lines(path: Path, layout: str) -> _Lines:
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing.\n{layout}")
-    lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
-    return {fields[0]: fields[1:] for fields in lines if fields}
+        raise FileNotFoundError(f"{path} is missing.{misnamed(path)}\n{layout}")
+    if path.read_bytes().startswith(codecs.BOM_UTF8):
+        warnings.warn(
+            f"{path} begins with a byte-order mark, which an editor has added; it is "
+            f"left out.",
+            stacklevel=5,
+        )
+    lines: _Lines = {}
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        first, *rest = line.split() or [""]
+        if first:
+            lines[first] = number, rest
+    return lines
+
+
+def _box(number: str, boxes: _Lines) -> list[float]:
+    """Left, top, width and height from the line that begins with a picture's number.
+
+    Raises:
+        ValueError: what is wrong with the line.
+    """
+    if number not in boxes:
+        raise ValueError(f"no line begins with its number, {number}")
+    line, fields = boxes[number]
+    try:
+        box = [float(field) for field in fields]
+    except ValueError as error:
+        raise ValueError(f"line {line} is {number} {' '.join(fields)}") from error
+    if len(box) != 4 or not all(math.isfinite(value) for value in box):
+        raise ValueError(f"line {line} is {number} {' '.join(fields)}")
+    if min(box) < 0:
+        raise ValueError(
+            f"line {line} has a negative number, {min(box):g}, where left, top, width "
+            f"and height are counted from the corner of the picture"
+        )
+    if min(box[2:]) < 2:
+        raise ValueError(f"line {line} gives a box of {box[2]:g} x {box[3]:g} pixels")
+    return box

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from torch import Tensor
 from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.draws import draws
+from mmgen.data.files import misnamed
 from mmgen.data.photographs.caption_files import (
     CaptionFile,
     build_captions,
@@ -33,7 +34,9 @@ from mmgen.data.photographs.caption_files import (
     original_tokens,
     read_caption_pickle,
 )
+from mmgen.data.photographs.decoding import UndecodableError, decode
 from mmgen.data.vocabulary import Vocabulary
+from mmgen.errors import MmgenError
 
 SPLITS = ("train", "test")
 # Streams of random numbers of one sample: so that asking for more of one kind later
@@ -42,55 +45,24 @@ GEOMETRY, CAPTION, WORDS = 0, 1, 2
 GIVE_UP = 16  # undecodable pictures in a row
 
 
-class UndecodableError(Exception):
-    """A picture that Pillow cannot decode."""
-
-
-def bird_crop(
-    box: Sequence[float], width: int, height: int
-) -> tuple[int, int, int, int]:
-    """The square around a bounding box, clipped to the picture.
-
-    Half its side is 3/4 of the longer side of the box, so that a box fills 2/3 of it.
-
-    Args:
-        box: left, top, width, height, pixels.
-        width, height: of the picture, pixels.
-
-    Returns:
-        left, top, right, bottom, pixels.
-    """
-    left, top, across, down = (int(value) for value in box)
-    radius = int(max(across, down) * 0.75)
-    x, y = (2 * left + across) // 2, (2 * top + down) // 2
-    return (
-        max(0, x - radius),
-        max(0, y - radius),
-        min(width, x + radius),
-        min(height, y + radius),
-    )
+class PicturesError(MmgenError, RuntimeError):
+    """So many pictures in a row do not decode that the folder must be damaged."""
 
 
 def crop(
-    picture: Image.Image,
-    image_size: int,
-    box: Sequence[float] | None = None,
-    chance: Sequence[float] | None = None,
+    picture: Image.Image, image_size: int, chance: Sequence[float] | None = None
 ) -> Tensor:
     """A square of a photograph: 64/76 of its shorter side, anywhere in it.
 
     Args:
         picture: RGB.
         image_size: H = W of the result, pixels.
-        box: cut ``bird_crop`` out first.
         chance: down, across, mirror: numbers in [0, 1) that place the square and, below
             1/2 in the last, mirror it. The middle, not mirrored, by default.
 
     Returns:
         Tensor of shape (3, image_size, image_size) uint8.
     """
-    if box is not None:
-        picture = picture.crop(bird_crop(box, *picture.size))
     # Imported here: it takes seconds, and whoever only draws pictures needs none of it.
     from torchvision.transforms.v2 import InterpolationMode
     from torchvision.transforms.v2 import functional as transforms
@@ -107,25 +79,6 @@ def crop(
     if chance is not None and chance[2] < 0.5:
         square = transforms.horizontal_flip(square)
     return transforms.pil_to_tensor(square)
-
-
-def decode(source: Any) -> Image.Image:
-    """An RGB picture from a path or a file object.
-
-    Raises:
-        UndecodableError: what Pillow says about it.
-    """
-    try:
-        with Image.open(source) as picture:
-            return picture.convert("RGB")
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        Image.DecompressionBombError,
-    ) as error:
-        raise UndecodableError(f"{type(error).__name__}: {error}") from error
 
 
 def some_words(tokens: np.ndarray, most: int, index: int, epoch: int) -> np.ndarray:
@@ -300,7 +253,7 @@ class Photographs(CaptionedDataset):
         by ``finish``.
 
         Raises:
-            RuntimeError: too many pictures in a row do not decode.
+            PicturesError: too many pictures in a row do not decode.
         """
         images, shown = [], []
         skipped: list[tuple[str, str]] = []
@@ -364,15 +317,14 @@ class Photographs(CaptionedDataset):
         for step in range(min(GIVE_UP, len(self))):
             at = (index + step) % len(self)
             try:
-                picture = decode(self.path(at))
+                picture = decode(self.path(at), self.box_of(at))
             except UndecodableError as error:
                 skipped.append((str(self.path(at)), str(error)))
                 continue
-            box = None if self._boxes is None else self._boxes[at]
             chance = draws([at], epoch, 3, GEOMETRY)[0] if self.augment else None
-            return crop(picture, self.image_size, box, chance), at
+            return crop(picture, self.image_size, chance), at
         first, reason = skipped[-step - 1]
-        raise RuntimeError(
+        raise PicturesError(
             f"{step + 1} pictures of {self.name} in a row do not decode, the first is "
             f"{first} ({reason}). The data set at {self.root} is damaged; unpack "
             f"{self.pictures_from} again."
@@ -418,8 +370,8 @@ class Photographs(CaptionedDataset):
         path = self.root / split / "filenames.pickle"
         if not path.is_file():
             raise FileNotFoundError(
-                f"{path} is missing: the data set {self.name} is incomplete.\n"
-                f"{self.layout}"
+                f"{path} is missing: the data set {self.name} is incomplete."
+                f"{misnamed(path)}\n{self.layout}"
             )
         keys = load_plain_pickle(path)
         if not isinstance(keys, list) or not keys:
@@ -430,6 +382,11 @@ class Photographs(CaptionedDataset):
                 raise ValueError(
                     f"{path} must list names of pictures below "
                     f"{self.image_folder}; got {key!r}."
+                )
+            if key.lower().endswith((".jpg", ".jpeg", ".png")):
+                raise ValueError(
+                    f"{path} must list names without their ending; got {key!r}, whose "
+                    f"picture would be {key}.jpg. Take the endings off the list."
                 )
         return keys
 
@@ -449,11 +406,15 @@ class Photographs(CaptionedDataset):
             if len(absent) == len(names) and parent:
                 whole.append(parent)
         if missing:
+            stopped = (
+                f" The download or the unpacking stopped half way: unpack "
+                f"{self.pictures_from} again."
+            )
             classes = f" Missing as a whole: {', '.join(whole[:5])}." if whole else ""
             raise FileNotFoundError(
                 f"{len(missing)} of the {len(self.keys)} {self.split} pictures of "
-                f"{self.name} are missing, e.g. {missing[0]}.{classes} The download or "
-                f"the unpacking stopped half way: unpack {self.pictures_from} again."
+                f"{self.name} are missing, e.g. {missing[0]}."
+                f"{misnamed(Path(missing[0])) or stopped}{classes}"
             )
 
     def _read_captions(self, keys: dict[str, list[str]], per_image: int) -> CaptionFile:
@@ -464,7 +425,7 @@ class Photographs(CaptionedDataset):
         if not (self.root / "text").is_dir():
             raise FileNotFoundError(
                 f"neither {path} nor {self.root / 'text'} is there: the data set "
-                f"{self.name} has no captions.\n{self.layout}"
+                f"{self.name} has no captions.{misnamed(path)}\n{self.layout}"
             )
         return build_captions(self.root / "text", keys, per_image)
 

@@ -28,12 +28,13 @@ from torch import Tensor
 from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.draws import draws
-from mmgen.data.files import write_atomically
+from mmgen.data.files import misnamed, read_json, write_atomically
 from mmgen.data.photographs.dataset import CAPTION, Photographs, padded, some_words
-from mmgen.data.storage.shards import at_least_one, new_manifest
-from mmgen.data.vocabulary import Vocabulary
+from mmgen.data.storage.shards import at_least_one, new_manifest, whole
+from mmgen.data.vocabulary import LANGUAGES, Vocabulary
 
 FORMAT = 1  # of the manifest; raise it when its meaning changes
+_NAME = re.compile(r"[\w-]+-\d{6,}")
 _KINDS = ("map", "vector")  # two files a shard, beside one of captions
 _Trunk = Callable[[Tensor], tuple[Tensor, Tensor]]
 _Caption = tuple[list[int], str, int]  # tokens, text, class
@@ -95,8 +96,8 @@ def pack_features(
         captions_per_sample=captions_per_sample,
         batch_size=batch_size,
     )
-    folder = Path(folder)
     manifest = new_manifest(folder, dataset.split)
+    folder = manifest.parent
     shards: list[dict[str, Any]] = []
     for start in range(0, len(dataset), samples_per_shard):
         rows = range(start, min(start + samples_per_shard, len(dataset)))
@@ -258,7 +259,7 @@ class FeatureDataset(CaptionedDataset):
         self._firsts = np.concatenate([[0], np.cumsum(counts)])
         self._captions: list[list[_Caption]] = []
         for shard in self._shards:
-            self._captions += _read_captions(self.root, shard)
+            self._captions += _read_captions(self.root, shard, len(self.vocabulary))
         self._files: dict[tuple[int, str], np.ndarray] = {}
 
     def __len__(self) -> int:
@@ -330,8 +331,22 @@ class FeatureDataset(CaptionedDataset):
         shard = int(np.searchsorted(self._firsts, index, side="right")) - 1
         if (shard, kind) not in self._files:
             path = self.root / f"{self._shards[shard]['name']}.{kind}.npy"
-            self._files[shard, kind] = np.load(path, mmap_mode="r")
+            self._files[shard, kind] = _mapped(path, self._shards[shard]["samples"])
         return self._files[shard, kind][index - self._firsts[shard]]
+
+
+def _mapped(path: Path, samples: int) -> np.ndarray:
+    """A file of features, read in place; objects in it are refused, not unpickled."""
+    try:
+        file = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, TypeError, SyntaxError) as error:
+        raise ValueError(f"{path} is damaged: {error}.") from error
+    if file.dtype != np.float16 or file.ndim < 3 or len(file) != samples:
+        raise ValueError(
+            f"{path} is damaged: it holds {file.shape} of {file.dtype} where {samples} "
+            f"samples of float16 were written."
+        )
+    return file
 
 
 def _read_manifest(root: Path, split: str) -> dict[str, Any]:
@@ -342,17 +357,26 @@ def _read_manifest(root: Path, split: str) -> dict[str, Any]:
         there = sorted(p.stem for p in root.glob("*.json") if "-0" not in p.stem)
         raise FileNotFoundError(
             f"no manifest at {path}; splits there: {', '.join(there) or 'none'}. "
-            f"mmgen data features writes it, as its last file."
+            f"mmgen data features writes it, as its last file.{misnamed(path)}"
         )
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
         if manifest["format"] != FORMAT:
             raise ValueError(f"its format is {manifest['format']}, not {FORMAT}")
-        for key in (
-            *("image_size", "language", "max_tokens", "vocabulary"),
-            *("encoder", "fingerprint", "augmentations"),
-        ):
-            manifest[key]
+        for shard in manifest["shards"]:
+            if not _NAME.fullmatch(shard["name"]) or not whole(shard["samples"], 1):
+                raise ValueError(f"it lists a shard {shard}")
+        Vocabulary.from_json(manifest["vocabulary"])
+        right = {
+            "image_size": whole(manifest["image_size"], 1),
+            "language": manifest["language"] in LANGUAGES,
+            "max_tokens": whole(manifest["max_tokens"], 1),
+            "augmentations": whole(manifest["augmentations"], 1),
+            "encoder": isinstance(manifest["encoder"], str),
+            "fingerprint": isinstance(manifest["fingerprint"], str),
+        }
+        if wrong := [name for name, fine in right.items() if not fine]:
+            raise ValueError(f"it has no such {wrong[0]}: {manifest[wrong[0]]!r}")
         sizes = {
             root / f"{shard['name']}.{kind}.npy": shard["bytes"][kind]
             for shard in manifest["shards"]
@@ -360,10 +384,9 @@ def _read_manifest(root: Path, split: str) -> dict[str, Any]:
         }
         if not sizes:
             raise ValueError("it lists no shards")
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is no manifest of features: {type(error).__name__}: {error}."
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        said = f"{type(error).__name__}: {error}".rstrip(".")
+        raise ValueError(f"{path} is no manifest of features: {said}.") from error
     for file, size in sizes.items():
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing, which {path} lists.")
@@ -375,12 +398,29 @@ def _read_manifest(root: Path, split: str) -> dict[str, Any]:
     return manifest
 
 
-def _read_captions(root: Path, shard: dict[str, Any]) -> list[list[_Caption]]:
+def _read_captions(
+    root: Path, shard: dict[str, Any], words: int
+) -> list[list[_Caption]]:
     path = root / f"{shard['name']}.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    if len(rows) != shard["samples"]:
+    rows = read_json(path)
+    if not isinstance(rows, list) or len(rows) != shard["samples"]:
         raise ValueError(
-            f"{path} has captions of {len(rows)} samples where {shard['samples']} were "
-            f"written."
+            f"{path} has captions of {len(rows) if isinstance(rows, list) else 'no'} "
+            f"samples where {shard['samples']} were written."
         )
-    return [[(tokens, text, kind) for tokens, text, kind in row] for row in rows]
+    try:
+        found = [[(tokens, text, kind) for tokens, text, kind in row] for row in rows]
+        fine = all(
+            captions
+            and all(
+                tokens and all(whole(t, 1) and t < words for t in tokens)
+                and isinstance(text, str) and type(kind) is int
+                for tokens, text, kind in captions
+            )
+            for captions in found
+        )  # fmt: skip
+    except (TypeError, ValueError):
+        fine = False
+    if not fine:
+        raise ValueError(f"{path} is damaged: it holds something else than captions.")
+    return found

@@ -19,19 +19,23 @@ Deep Learning (2019), https://github.com/webdataset/webdataset.
 from __future__ import annotations
 
 import bisect
+import contextlib
 import importlib
 import io
 import itertools
 import json
-import os
 import re
 import tarfile
+import time
+import urllib.error
+import urllib.request
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -42,23 +46,22 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from mmgen.data.batch import Batch
 from mmgen.data.dataset import CaptionedDataset, Order, epoch_order
 from mmgen.data.draws import draws
-from mmgen.data.files import write_atomically
+from mmgen.data.files import is_address, json_of, text_of, write_atomically
 from mmgen.data.photographs.dataset import (
     CAPTION,
     GEOMETRY,
     GIVE_UP,
     Photographs,
     Prepared,
-    UndecodableError,
     crop,
-    decode,
     name_skipped,
     padded,
     some_words,
     to_batch,
 )
-from mmgen.data.vocabulary import Vocabulary
-from mmgen.data.workers import handed_over
+from mmgen.data.photographs.decoding import UndecodableError, decode
+from mmgen.data.vocabulary import LANGUAGES, Vocabulary
+from mmgen.data.workers import Failed, handed_over, or_failure
 from mmgen.errors import MmgenError
 
 FORMAT = 1  # of the manifest; raise it when its meaning changes
@@ -66,6 +69,11 @@ LANES = 16  # most shards that a run has open at once, over all processes
 WINDOW = 256  # samples that a lane shuffles among themselves
 _ORDER = 8  # stream of random numbers; photographs have the ones below
 _NAME = re.compile(r"[\w-]+-\d{6,}\.tar")
+_HTTP = re.compile(r"https?://", re.IGNORECASE)
+_PAUSES = (1.0, 4.0, None)  # seconds before an address is asked again; None: never
+_SILENCE = 60  # seconds after which an address counts as dead
+# what reading a file or an address may end with
+_BROKEN = (tarfile.TarError, EOFError, OSError, ValueError, HTTPException)
 
 
 class ShardError(MmgenError, RuntimeError):
@@ -84,7 +92,10 @@ class Packed:
 
 
 def _webdataset(module: str) -> Any:
-    """A module of the library, imported where shards are touched and nowhere else.
+    """A module of the library, imported where shards are written and nowhere else.
+
+    They are read without it: its opener hands ``pipe:`` to a shell, and other schemes
+    to other programs.
 
     Raises:
         ImportError: it is not installed.
@@ -107,12 +118,16 @@ def at_least_one(**numbers: int) -> None:
             raise ValueError(f"{argument} must be at least 1; got {value}.")
 
 
-def new_manifest(folder: Path, split: str) -> Path:
+def new_manifest(folder: str | Path, split: str) -> Path:
     """Where the manifest of a split will be, in a folder that is made if need be.
 
     Raises:
+        ValueError: an address in place of a folder.
         FileExistsError: the folder holds this split already.
     """
+    if "://" in str(folder):
+        raise ValueError(f"folder must be on this machine; got {str(folder)!r}.")
+    folder = Path(folder)
     manifest = folder / f"{split}.json"
     if manifest.exists():
         raise FileExistsError(
@@ -156,8 +171,8 @@ def pack(
     at_least_one(
         samples_per_shard=samples_per_shard, captions_per_sample=captions_per_sample
     )
-    folder = Path(folder)
     manifest = new_manifest(folder, dataset.split)
+    folder = manifest.parent
     order = epoch_order(len(dataset), seed=0, epoch=0).tolist()
     photographs = isinstance(dataset, Photographs)
     shards: list[dict[str, Any]] = []
@@ -220,7 +235,7 @@ def _photographs(
         path = dataset.path(index)
         try:
             content = path.read_bytes()
-            decode(io.BytesIO(content))
+            decode(content, dataset.box_of(index))
         except (OSError, UndecodableError) as error:
             left_out[str(path)] = str(error)
             warnings.warn(
@@ -294,8 +309,8 @@ class ShardedDataset(CaptionedDataset):
         split: name of the manifest: ``<split>.json``.
         image_size: H = W, pixels. Of photographs any, else the one packed.
         language: the one packed.
-        root: folder of the shards, or its address (https:, s3:, gs: as ``webdataset``
-            opens them).
+        root: folder of the shards, or its address, ``http://…`` or ``https://…``;
+            without ``://`` it is a folder. Runs do not open an address by themselves.
         augment: random crops, mirroring and captions; by default in training only.
         max_tokens: longer captions lose words, others in every epoch; by default as in
             the data set that was packed.
@@ -318,7 +333,7 @@ class ShardedDataset(CaptionedDataset):
         augment: bool | None = None,
         max_tokens: int | None = None,
     ) -> None:
-        self.root = str(root)
+        self.root = _checked_root(root)
         self.split, self.image_size, self.language = split, image_size, language
         manifest = _read_manifest(self.root, split)
         if language != manifest["language"]:
@@ -383,7 +398,7 @@ class ShardedDataset(CaptionedDataset):
         plan = _Plan(self, *order)
         used = min(workers, len(plan.parts))
         if used == 0:
-            for parts in plan:
+            for parts in plan.steps(0, 1):
                 yield self.finish(_joined([parts]), device)
         loader = DataLoader(plan, batch_size=None, num_workers=used)
         for pieces in handed_over(loader, order.start_step, per_step=used):
@@ -391,22 +406,19 @@ class ShardedDataset(CaptionedDataset):
 
     def _read(self, shard: int, start: int, stop: int) -> Iterator[dict[str, Any]]:
         """Samples start..stop of a shard, undecoded, from front to back."""
-        library = _webdataset("tariterators")
         url = _join(self.root, self.shards[shard])
         done = 0
         reason = "its end is missing"
         try:
-            with _webdataset("gopen").gopen(url) as stream:
-                source = [{"url": url, "stream": stream}]
-                files = library.tar_file_expander(source)
-                for raw in library.group_by_keys(files):
+            with _opened(url) as stream:
+                for raw in _samples_of(stream):
                     if done >= start:
-                        raw["__number__"] = int(self._firsts[shard]) + done
-                        yield raw
+                        number = int(self._firsts[shard]) + done
+                        yield {**raw, "__number__": number, "__url__": url}
                     done += 1
                     if done == stop:
                         return
-        except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        except _BROKEN as error:
             said = getattr(error, "strerror", None) or (error.args or ("",))[0]
             reason = f"{type(error).__name__}: {said}"
         raise ShardError(
@@ -446,12 +458,12 @@ class ShardedDataset(CaptionedDataset):
         epoch: int,
         skipped: list[tuple[str, str]],
     ) -> tuple[Tensor, dict[str, Any], int]:
+        suffix = "jpg" if self.photographs else "png"
         for raw in candidates:
-            facts = json.loads(raw["json"])
-            suffix = "jpg" if self.photographs else "png"
+            facts = self._facts(raw)
             try:
-                picture = decode(io.BytesIO(raw[suffix]))
-            except (UndecodableError, KeyError) as error:
+                picture = self._decoded(raw.get(suffix), facts["box"])
+            except UndecodableError as error:
                 name = f"{raw['__key__']}.{suffix} in {raw['__url__']}"
                 skipped.append((name, str(error)))
                 continue
@@ -462,10 +474,55 @@ class ShardedDataset(CaptionedDataset):
             chance = None
             if self.augment:
                 chance = draws([facts["index"]], epoch, 3, GEOMETRY)[0]
-            pixels = crop(picture, self.image_size, facts["box"], chance)
+            pixels = crop(picture, self.image_size, chance)
             return pixels, facts, raw["__number__"]
         name, reason = skipped[-1]
         raise ShardError(f"{name} does not decode ({reason}), nor do those after it.")
+
+    def _decoded(self, content: bytes | None, box: list[float] | None) -> Image.Image:
+        if content is None:
+            raise UndecodableError("there is no such file")
+        picture = decode(content, box)
+        size = self.image_size
+        if not self.photographs and picture.size != (size, size):
+            raise UndecodableError(f"it has {picture.size} pixels in place of {size}²")
+        return picture
+
+    def _facts(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """What a sample's JSON says, checked: a damaged one must not train."""
+        try:
+            facts = json_of(raw.get("json", b""), "it")
+            if fault := self._fault(facts):
+                raise ValueError(f"{fault} is not as it is packed.")
+        except (ValueError, KeyError, TypeError) as error:
+            raise ShardError(
+                f"{raw['__key__']}.json in {raw['__url__']} is damaged: "
+                f"{type(error).__name__}: {error} Copy or pack the shard again."
+            ) from error
+        return facts
+
+    def _fault(self, facts: dict[str, Any]) -> str | None:
+        """Which of the facts no packed sample has."""
+        texts, rows, kinds = (facts[k] for k in ("captions", "tokens", "class_ids"))
+        box, values = facts["box"], facts["attributes"]
+        words, sizes = len(self.vocabulary), map(len, self.attributes.values())
+        numbers = (int, float)
+        right = {
+            "index": whole(facts["index"], 0),
+            "captions": len(texts) == len(rows) == len(kinds) > 0
+            and all(type(text) is str for text in texts),
+            "tokens": all(
+                row and all(whole(t, 1) and t < words for t in row) for row in rows
+            ),
+            "class_ids": all(type(k) is int and abs(k) < 2**63 for k in kinds),
+            "box": box is None
+            or [type(x) in numbers and abs(x) < 1e6 for x in box] == [True] * 4,
+            "attributes": not self.attributes
+            if values is None
+            else len(values) == len(self.attributes)
+            and all(whole(v, -1) and v < n for v, n in zip(values, sizes, strict=True)),
+        }
+        return next((name for name, fine in right.items() if not fine), None)
 
     def _pick(self, facts: dict[str, Any], epoch: int) -> tuple[np.ndarray, int, str]:
         index, count = facts["index"], len(facts["captions"])
@@ -507,9 +564,18 @@ class _Plan(IterableDataset):
             if (begin := lane * self.share) < last and begin + self.share > first
         ]
 
-    def __iter__(self) -> Iterator[list[tuple[int, Prepared]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, Prepared]] | Failed]:
         worker = get_worker_info()
         number, count = (worker.id, worker.num_workers) if worker else (0, 1)
+        steps = self.steps(number, count)
+        while True:
+            parts = or_failure(lambda: next(steps))
+            yield parts
+            if isinstance(parts, Failed):
+                return
+
+    def steps(self, number: int, count: int) -> Iterator[list[tuple[int, Prepared]]]:
+        """The steps of every ``count``-th lane from ``number`` on."""
         mine = list(enumerate(self.parts))[number::count]
         epoch, step = divmod(self.start_step, self.length // self.share)
         while True:
@@ -587,8 +653,74 @@ def _place(part: tuple[int, Prepared]) -> int:
 # ---------------------------------------------------------------------- manifest
 
 
+def _checked_root(root: Any) -> str:
+    """A folder or an address, as text.
+
+    Raises:
+        ValueError: what neither is; nothing was opened.
+    """
+    text = str(root)
+    bad = is_address(text) and not _HTTP.match(text)
+    if bad or not isinstance(root, str | Path):
+        raise ValueError(
+            f"root must be a folder on this machine, or an address that begins with "
+            f"http:// or https://; got {root!r}, of which nothing was opened or run."
+        )
+    return text
+
+
 def _join(root: str, name: str) -> str:
-    return f"{root.rstrip('/')}/{name}" if "://" in root else os.path.join(root, name)
+    if _HTTP.match(root):
+        return f"{root.rstrip('/')}/{name}"
+    return str(Path(root) / name)
+
+
+def _opened(place: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+    """A file, or what an http(s) address answers; no other kind of address is known."""
+    if not _HTTP.match(place):
+        return Path(place).open("rb")
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        *(urllib.request.ProxyHandler, urllib.request.UnknownHandler),
+        *(urllib.request.HTTPHandler, urllib.request.HTTPSHandler),
+        *(urllib.request.HTTPDefaultErrorHandler, urllib.request.HTTPErrorProcessor),
+        urllib.request.HTTPRedirectHandler,
+    ):
+        opener.add_handler(handler())
+    for pause in _PAUSES:
+        try:
+            return opener.open(place, timeout=_SILENCE)
+        except urllib.error.HTTPError as error:
+            if error.code < 500 or pause is None:
+                raise
+        except OSError:
+            if pause is None:
+                raise
+        time.sleep(pause)
+    raise AssertionError("the last pause is None")
+
+
+def _samples_of(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """Samples of a tar file: files in a row that share a name up to its first dot.
+
+    Only plain files are read, and nothing is unpacked onto the disk.
+    """
+    sample: dict[str, Any] = {}
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
+        for member in tar:
+            folder, slash, name = member.name.rpartition("/")
+            key, _, suffix = name.partition(".")
+            if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or not suffix:
+                continue
+            if sample and sample["__key__"] != folder + slash + key:
+                yield sample
+                sample = {}
+            file = tar.extractfile(member)
+            content = file.read() if file else b""
+            sample |= {"__key__": folder + slash + key, suffix.lower(): content}
+            tar.members = []  # type: ignore[attr-defined]
+    if sample:
+        yield sample
 
 
 def _read_manifest(root: str, split: str) -> dict[str, Any]:
@@ -596,40 +728,57 @@ def _read_manifest(root: str, split: str) -> dict[str, Any]:
         raise ValueError(f"split must be a plain word; got {split!r}.")
     url = _join(root, f"{split}.json")
     try:
-        with _webdataset("gopen").gopen(url) as stream:
+        with _opened(url) as stream:
             content = stream.read()
-    except OSError as error:
-        there = []
-        if os.path.isdir(root):
-            there = sorted(p.stem for p in Path(root).glob("*.json"))
+    except (OSError, HTTPException) as error:
+        there = sorted(p.stem for p in Path(root).glob("*.json"))
         raise FileNotFoundError(
-            f"no manifest at {url}; splits there: {', '.join(there) or 'none'}. Shards "
-            f"are made by mmgen.data.shards.pack; without a manifest, packing did not "
-            f"come to its end."
+            f"no manifest at {url} ({error}); splits there: "
+            f"{', '.join(there) or 'none'}. Shards are made by mmgen data pack; "
+            f"without a manifest, packing did not come to its end."
         ) from error
     try:
-        manifest = json.loads(content)
+        manifest = json.loads(text_of(content, "it"))
         if manifest["format"] != FORMAT:
             raise ValueError(f"its format is {manifest['format']}, not {FORMAT}")
         for shard in manifest["shards"]:
-            if not _NAME.fullmatch(shard["name"]) or shard["samples"] < 1:
+            if not (
+                _NAME.fullmatch(shard["name"])
+                and whole(shard["samples"], 1)
+                and whole(shard["bytes"], 0)
+            ):
                 raise ValueError(f"it lists a shard {shard}")
         if not manifest["shards"]:
             raise ValueError("it lists no shards")
         Vocabulary.from_json(manifest["vocabulary"])
-        for key in ("photographs", "image_size", "language", "max_tokens"):
-            manifest[key]
-        dict(manifest["attributes"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{url} is no manifest of shards: {type(error).__name__}: {error}."
-        ) from error
+        size = manifest["image_size"]
+        right = {
+            "dataset": isinstance(manifest["dataset"], str),
+            "photographs": type(manifest["photographs"]) is bool,
+            "image_size": size is None or whole(size, 1),
+            "language": manifest["language"] in LANGUAGES,
+            "max_tokens": whole(manifest["max_tokens"], 1),
+            "attributes": all(
+                isinstance(values, list) and all(isinstance(v, str) for v in values)
+                for values in dict(manifest["attributes"]).values()
+            ),
+        }
+        if wrong := [name for name, fine in right.items() if not fine]:
+            raise ValueError(f"it has no such {wrong[0]}: {manifest[wrong[0]]!r}")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        said = f"{type(error).__name__}: {error}".rstrip(".")
+        raise ValueError(f"{url} is no manifest of shards: {said}.") from error
     return manifest
+
+
+def whole(value: Any, least: int) -> bool:
+    """Whether a JSON value is a whole number, not too small and not absurdly large."""
+    return type(value) is int and least <= value < 2**40
 
 
 def _check_sizes(root: str, shards: list[dict[str, Any]]) -> None:
     """Compare sizes on a disk; what an address holds is seen when it is read."""
-    if "://" in root:
+    if _HTTP.match(root):
         return
     for shard in shards:
         path = Path(root) / shard["name"]
