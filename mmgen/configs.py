@@ -6,6 +6,8 @@ import dataclasses
 import math
 import types
 import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
@@ -54,6 +56,25 @@ def from_json(cls: type[T], data: dict[str, Any]) -> T:
     return cls(**values)
 
 
+def check_arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> None:
+    """Refuse arguments of another type than a function says, as a file may hold them.
+
+    Args:
+        function: or a class.
+        values: by the names of its parameters; others are not looked at.
+
+    Raises:
+        ValueError: the parameter, its type and what it got.
+    """
+    hints = typing.get_type_hints(
+        function.__init__ if isinstance(function, type) else function
+    )
+    for name, value in values.items():
+        if name in hints and not _fits(hints[name], value):
+            wanted = getattr(hints[name], "__name__", hints[name])
+            raise ValueError(f"{name} must be of type {wanted}; got {value!r:.60}.")
+
+
 def _restore(hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return from_json(cast(type, hint), value)
@@ -92,6 +113,8 @@ def _fits(hint: Any, value: Any) -> bool:
         return isinstance(value, hint)
     if hint is int:
         return _whole(value) and abs(value) < 2**63
+    if hint is Path:  # JSON keeps its text
+        return isinstance(value, str | Path)
     if hint is float:
         number = _whole(value) or isinstance(value, float)
         return number and math.isfinite(value)

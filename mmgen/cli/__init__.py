@@ -18,8 +18,6 @@ from mmgen.registry import COMMANDS, find_class, unknown
 
 # Errors that say what to do; anything else is a fault of ours, shown in full.
 EXPECTED = (MmgenError, ValueError, OSError, ImportError)
-
-
 UNHEARD = 141  # what a shell gives a program whose output nobody reads any more
 
 
@@ -36,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _call(words)
         sys.stdout.flush()
+        sys.stderr.flush()
     except BrokenPipeError:  # as after `mmgen … | head -1`
         _silence()
         return UNHEARD

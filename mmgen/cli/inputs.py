@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mmgen.cli.options import UsageError
-from mmgen.registry import unknown
+from mmgen.configs import check_arguments
+from mmgen.registry import DATASETS, find_class, unknown
 
 
 def device_of(given: str | None) -> str:
@@ -96,6 +97,7 @@ def trained_on(model: str) -> dict[str, Any]:
     if (
         not isinstance(data, dict)
         or not {"name", "image_size"} <= set(data)
+        or not isinstance(data["name"], str)
         or not isinstance(data.get("options", {}), dict)
     ):
         raise UsageError(
@@ -103,7 +105,16 @@ def trained_on(model: str) -> dict[str, Any]:
             f"with the version that wrote it."
         )
     shared = {k: v for k, v in data.items() if k not in ("options", "vocabulary")}
-    return shared | data.get("options", {})
+    told = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in (shared | data.get("options", {})).items()
+    }
+    if told["name"] in DATASETS:
+        try:
+            check_arguments(find_class(DATASETS[told["name"]]), told)
+        except ValueError as error:
+            raise UsageError(f"{where} describes no data set: {error}") from error
+    return told
 
 
 def read_json(path: Path) -> dict[str, Any]:

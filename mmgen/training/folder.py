@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmgen.configs import to_json
+from mmgen.configs import check_arguments, to_json
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.files import refuse_addresses
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.interfaces import DataInfo, Task
-from mmgen.registry import class_path
+from mmgen.registry import DATASETS, class_path, find_class
 from mmgen.training import checkpoint as checkpoints
 from mmgen.training.checkpoint import Checkpoint
 from mmgen.training.config import TrainingConfig
@@ -84,6 +84,8 @@ def load_described(
         name: tuple(value) if isinstance(value, list) else value
         for name, value in about["options"].items()
     }
+    if about["name"] in DATASETS:
+        check_arguments(find_class(DATASETS[about["name"]]), options)
     return load_dataset(
         about["name"],
         split=about["split"],

@@ -28,10 +28,10 @@ from mmgen.training.loop import Loop
 from tests.cli.calls import QUIET
 
 NUMBERS = {
-    int: ("x", "1.5", "-1", "0", "9223372036854775807", "99999999999999999999", ""),
-    float: ("x", "-1", "0", "1e400", "nan", "1e308", ""),
+    int: ("x", "-1", "0", "9223372036854775807", "99999999999999999999"),
+    float: ("x", "-1", "0", "1e400", "nan", "1e308"),
 }
-NAMES = ("", "nothing-here", "no/such/place", "a\0b", "x" * 5000, "\udcff", "a\nb")
+NAMES = ("", "nothing-here", "a\0b", "x" * 5000, "\udcff")
 # A line that works, for each way to call a command. {…} are paths of the fixture.
 LINES = {
     **{
@@ -155,7 +155,9 @@ def options_of(words: list[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, A
     return found
 
 
-def values_of(kind: Any, paths: dict[str, Path]) -> list[tuple[str, ...]]:
+def values_of(
+    kind: Any, paths: dict[str, Path], ending: str
+) -> list[tuple[str, ...]]:
     """Words behind an option of a type; none of them is what it should be."""
     kinds = [kind, *_within(kind)]
     tried: list[str] = []
@@ -165,11 +167,10 @@ def values_of(kind: Any, paths: dict[str, Path]) -> list[tuple[str, ...]]:
     if str in kinds or Path in kinds:
         tried += NAMES
         tried += [str(paths[name]) for name in ("file", "folder")]
-        tried += [f"/dev/null/x{end}" for end in ("", ".png", ".json", ".onnx")]
-        tried += [str(paths["folder"] / "no-ending"), "/proc/1/mem", "/sys/x.png"]
+        tried += [f"{place}{ending}" for place in ("/dev/null/x", "/sys/x")]
     if not tried:  # a Literal, or a flag
         tried = ["", "nothing-here"]
-    return [(text,) for text in tried] + [()]
+    return [*((text,) for text in tried), ()]
 
 
 def _within(kind: Any) -> Iterator[Any]:
@@ -209,14 +210,19 @@ def test_every_option(line, paths, monkeypatch, capsys) -> None:
     kept = {path: path.read_bytes() for path in _files(paths["run"])}
     failures = []
     options = options_of(words, monkeypatch)
+    if line.startswith("train ") and line != "train vae":
+        # What all methods share is tried with the first; here, what is this one's.
+        shared = options_of(LINES["train vae"].format(**paths).split(), monkeypatch)
+        options = {k: v for k, v in options.items() if k not in shared}
     if line != "info":
-        assert len(options) > 1 or line == "export"
+        assert options
     for option, kind in options.items():
-        base = list(words)
+        base, ending = list(words), ""
         if option in base:
             at = base.index(option)
+            ending = Path(base[at + 1]).suffix
             base[at : at + 2] = []
-        for value in values_of(kind, paths):
+        for value in values_of(kind, paths, ending):
             given = [f"{option}={value[0]}"] if value and value[0] == "" else None
             said = complaint([*base, *(given or (option, *value))], capsys)
             if said:
