@@ -39,6 +39,27 @@ class Asked:
     scorer: str | None  # name of the weights that R-precision is measured with
 
     @cached_property
+    def matcher(self) -> Any:
+        """The scorer of R-precision: weights, or the sampler itself.
+
+        Raises:
+            ValueError: no such weights, or a model that compares nothing.
+        """
+        name = _scorer(self) if isinstance(self.sampler, Draws) else None
+        if name is None:
+            return self.sampler
+        try:
+            found = load(name, self.device)
+        except ValueError as error:
+            raise ValueError(f"scorer: {error}") from error
+        if not isinstance(found, Matches):
+            raise ValueError(
+                f"scorer must name a model that compares pictures with captions, such "
+                f"as damsm-shapes64-scorer; {name!r} is a {type(found).__name__}."
+            )
+        return found
+
+    @cached_property
     def samples(self) -> Samples:
         """Captions and the pictures for them: drawn, or real where it draws none."""
         captions: list[str] = []
@@ -111,9 +132,9 @@ def measure(
         ValueError: no such scorer.
         MmgenError: none of the measures that apply can be computed.
     """
-    if scorer is not None:
-        _check_scorer(scorer)
     asked = Asked(sampler, dataset, count, seed, device, scorer)
+    if scorer is not None:
+        _ = asked.matcher  # a wrong name ends it here, before anything is drawn
     results: dict[str, Any] = {}
     for name, path in MEASURES.items():
         each: Measure = find_class(path)
@@ -235,7 +256,7 @@ def _r_precision(asked: Asked, direction: str = "image_to_text") -> dict[str, An
         found = r_precision(
             samples.images,
             samples.captions,
-            load(name, asked.device) if name else asked.sampler,
+            asked.matcher,
             seed=asked.seed,
             class_ids=samples.class_ids,
             trained_with=asked.sampler if drawn else None,
@@ -259,23 +280,6 @@ def _scorer(asked: Asked) -> str | None:
     """Weights that were asked for, or those trained apart on this data set."""
     default = f"damsm-{asked.dataset.name}{asked.dataset.image_size}-scorer"
     return asked.scorer or (default if default in available() else None)
-
-
-def _check_scorer(name: str) -> None:
-    """Refuse a scorer that is none before anything is drawn.
-
-    Raises:
-        ValueError: no such weights, or a model that compares nothing.
-    """
-    try:
-        found = load(name)
-    except ValueError as error:
-        raise ValueError(f"scorer: {error}") from error
-    if not isinstance(found, Matches):
-        raise ValueError(
-            f"scorer must name a model that compares pictures with captions, such as "
-            f"damsm-shapes64-scorer; {name!r} is a {type(found).__name__}."
-        )
 
 
 def _matches_only(sampler: Any, dataset: CaptionedDataset) -> bool:

@@ -80,8 +80,9 @@ def tried(count: int, seed: int, folder: Path) -> list[Tally]:
         ),
         "swapped with another file": _swap,
         "replaced by a pickle that would run a command": (
-            lambda place, file, draw: (place / file).write_bytes(_attack(canary))
-            and None
+            lambda place, file, draw: (
+                (place / file).write_bytes(_attack(canary)) and None
+            )
         ),
     }
     tallies = {kind: Tally(f"stored: {kind}") for kind in kinds}
@@ -112,7 +113,7 @@ def tried(count: int, seed: int, folder: Path) -> list[Tally]:
     return list(tallies.values())
 
 
-# ----------------------------------------------------------------------------- to damage
+# ---------------------------------------------------------------------------- to damage
 
 
 def _make(place: Path) -> None:
@@ -218,7 +219,7 @@ def _hash_again(place: Path, file: str) -> None:
         about.write_text(json.dumps(data), encoding="utf-8")
 
 
-# -------------------------------------------------------------------------------- to use
+# ------------------------------------------------------------------------------- to use
 
 
 def _command(*words: str) -> None:
@@ -228,9 +229,7 @@ def _command(*words: str) -> None:
         code = main(list(words))
     if code == 0:
         return
-    lines = [
-        line for line in said.getvalue().splitlines() if "mmgen: error: " in line
-    ]
+    lines = [line for line in said.getvalue().splitlines() if "mmgen: error: " in line]
     if code != 2 or len(lines) != 1:
         raise AssertionError(f"code {code}: {said.getvalue()!r}")
     raise MmgenError(lines[0].partition("mmgen: error: ")[2])

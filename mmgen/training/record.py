@@ -84,15 +84,16 @@ class Record:
 
     def _follow(self, before: dict[str, Any]) -> None:
         """Put the commands and commits of an earlier manifest in front."""
-        earlier = before.get("commits", [before.get("commit")])
-        for name, values in (("commands", before.get("commands", [])), ("commits", earlier)):
+        commits = before.get("commits", [before.get("commit")])
+        past = {"commands": before.get("commands", []), "commits": commits}
+        for name, values in past.items():
             if not isinstance(values, list):
                 raise CheckpointError(
                     f"manifest.json of the run lists no {name}: it has {values!r:.60}. "
                     f"Remove it to go on without what it says of the past."
                 )
-        self._commands = [*before.get("commands", []), *self._commands]
-        self._commits = [*earlier, *self._commits]
+        self._commands = [*past["commands"], *self._commands]
+        self._commits = [*commits, *self._commits]
 
     def write(
         self,

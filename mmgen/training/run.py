@@ -225,8 +225,7 @@ def _open(
             dataset = _described_data(about["dataset"], folder, moved)
     except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         raise CheckpointError(
-            f"{folder / 'config.json'} does not describe a run: "
-            f"{_named(error)}"
+            f"{folder / 'config.json'} does not describe a run: {_named(error)}"
         ) from error
     check_same(about, saved, dataset, newest, places)
     config = _changed(config, changes)

@@ -155,9 +155,7 @@ def options_of(words: list[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, A
     return found
 
 
-def values_of(
-    kind: Any, paths: dict[str, Path], ending: str
-) -> list[tuple[str, ...]]:
+def values_of(kind: Any, paths: dict[str, Path], ending: str) -> list[tuple[str, ...]]:
     """Words behind an option of a type; none of them is what it should be."""
     kinds = [kind, *_within(kind)]
     tried: list[str] = []
