@@ -75,9 +75,10 @@ def _call(words: list[str]) -> int:
 
 def _beyond_the_machine(error: Exception) -> bool:
     """Whether a number was too large: for memory, or for 64 bits."""
-    signs = ("allocate memory", "out of memory", "Overflow when unpacking long")
+    signs = ("allocate memory", "out of memory", "overflow")
     return isinstance(error, MemoryError | OverflowError) or (
-        isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+        isinstance(error, RuntimeError)
+        and any(sign in str(error).lower() for sign in signs)
     )
 
 

@@ -167,8 +167,8 @@ def folder(path: str) -> Path:
     Raises:
         UsageError: it cannot be made.
     """
-    if "://" in path:
-        raise UsageError(f"--out {path}: it must be a folder on this machine.")
+    if "://" in path or not path:
+        raise UsageError(f"--out {path!r}: it must be a folder on this machine.")
     place = Path(path)
     try:
         place.mkdir(parents=True, exist_ok=True)
