@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import mmgen
 from mmgen.cli import main
 from tests.cli.calls import QUIET
 
@@ -119,3 +121,50 @@ def test_a_name_that_is_no_text_is_kept(tmp_path: Path, capsys) -> None:
     about = json.loads((out / "config.json").read_text(encoding="utf-8"))
     assert about["training"]["out"] == str(out)
     assert main(["train", "--resume", str(out), "--steps", "9", *QUIET]) == 0
+
+
+def test_every_file_is_read_and_written_in_a_named_encoding() -> None:
+    """The machine's own encoding is cp1252 on many, and ASCII on some."""
+    root = Path(mmgen.__file__).parent.parent
+    nameless = []
+    for folder in ("mmgen", "benchmarks", "book"):
+        for path in sorted((root / folder).rglob("*.py")):
+            if "_build" in path.parts:
+                continue
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            nameless += [
+                f"{path.relative_to(root)}:{node.lineno}"
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Call) and not _names_encoding(node)
+            ]
+    assert nameless == []
+
+
+def _names_encoding(call: ast.Call) -> bool:
+    """Whether a call opens no text file, or says in which encoding."""
+    function = call.func
+    name = function.attr if isinstance(function, ast.Attribute) else ""
+    name = function.id if isinstance(function, ast.Name) else name
+    named = {word.arg for word in call.keywords}
+    if "encoding" in named:
+        return True
+    if name == "read_text":
+        return bool(call.args)
+    if name == "write_text":
+        return len(call.args) > 1
+    modes = [
+        argument.value
+        for argument in [*call.args, *(word.value for word in call.keywords)]
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    ]
+    owner = function.value.id if _is_named(function) else ""
+    return (
+        name != "open"
+        or owner in ("Image", "os", "tarfile")  # other kinds of file
+        or any("b" in mode for mode in modes if len(mode) <= 3)
+        or (isinstance(function, ast.Attribute) and not modes)  # of our own classes
+    )
+
+
+def _is_named(function: ast.expr) -> bool:
+    return isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)
