@@ -6,7 +6,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -56,19 +56,18 @@ def from_json(cls: type[T], data: dict[str, Any]) -> T:
     return cls(**values)
 
 
-def check_arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> None:
-    """Refuse arguments of another type than a function says, as a file may hold them.
+def check_arguments(cls: type, values: Mapping[str, Any]) -> None:
+    """Refuse arguments of another type than a class says, as a file may hold them.
 
     Args:
-        function: or a class.
+        cls: that is to be made with them.
         values: by the names of its parameters; others are not looked at.
 
     Raises:
         ValueError: the parameter, its type and what it got.
     """
-    hints = typing.get_type_hints(
-        function.__init__ if isinstance(function, type) else function
-    )
+    constructor: Any = cls.__init__  # type: ignore[misc]  # a class, never an object
+    hints = typing.get_type_hints(constructor)
     for name, value in values.items():
         if name in hints and not _fits(hints[name], value):
             wanted = getattr(hints[name], "__name__", hints[name])

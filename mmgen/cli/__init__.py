@@ -68,7 +68,8 @@ def _call(words: list[str]) -> int:
             raise
         _complain(
             f"what was asked for is larger than this machine's memory or numbers "
-            f"({error}). Ask for smaller sizes."
+            f"({str(error).partition(chr(10))[0] or type(error).__name__}). Ask for "
+            f"smaller sizes."
         )
         return 2
 
@@ -77,7 +78,7 @@ def _beyond_the_machine(error: Exception) -> bool:
     """Whether a number was too large: for memory, or for 64 bits."""
     signs = ("allocate memory", "out of memory", "overflow")
     return isinstance(error, MemoryError | OverflowError) or (
-        isinstance(error, RuntimeError)
+        isinstance(error, RuntimeError | TypeError)  # torch has both
         and any(sign in str(error).lower() for sign in signs)
     )
 

@@ -199,6 +199,7 @@ def complaint(words: list[str], capsys: pytest.CaptureFixture) -> str | None:
     return None if len(text) > 15 else f"says only {text!r}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", LINES)
 def test_every_option(line, paths, monkeypatch, capsys) -> None:
     words = LINES[line].format(**paths).split()
