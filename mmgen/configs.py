@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
@@ -30,8 +33,11 @@ def from_json(cls: type[T], data: dict[str, Any]) -> T:
     """The dataclass that ``to_json`` took apart: lists become tuples where it says so.
 
     Raises:
-        ValueError: fields that the class does not have.
+        ValueError: fields that the class does not have, or values of another type than
+            theirs.
     """
+    if not isinstance(data, dict):
+        raise ValueError(f"{cls.__name__} must be a JSON object; got {data!r:.60}.")
     hints = typing.get_type_hints(cls)
     known = {field.name for field in dataclasses.fields(cast(Any, cls))}
     foreign = sorted(set(data) - known)
@@ -40,7 +46,32 @@ def from_json(cls: type[T], data: dict[str, Any]) -> T:
             f"{cls.__name__} has no field {', '.join(foreign)}; it has "
             f"{', '.join(sorted(known))}. Was this written by another version?"
         )
-    return cls(**{name: _restore(hints[name], value) for name, value in data.items()})
+    values = {name: _restore(hints[name], value) for name, value in data.items()}
+    for name, value in values.items():
+        if not _fits(hints[name], value):
+            wanted = getattr(hints[name], "__name__", hints[name])
+            raise ValueError(
+                f"{cls.__name__}.{name} must be of type {wanted}; got {value!r:.60}."
+            )
+    return cls(**values)
+
+
+def check_arguments(cls: type, values: Mapping[str, Any]) -> None:
+    """Refuse arguments of another type than a class says, as a file may hold them.
+
+    Args:
+        cls: that is to be made with them.
+        values: by the names of its parameters; others are not looked at.
+
+    Raises:
+        ValueError: the parameter, its type and what it got.
+    """
+    constructor: Any = cls.__init__  # type: ignore[misc]  # a class, never an object
+    hints = typing.get_type_hints(constructor)
+    for name, value in values.items():
+        if name in hints and not _fits(hints[name], value):
+            wanted = getattr(hints[name], "__name__", hints[name])
+            raise ValueError(f"{name} must be of type {wanted}; got {value!r:.60}.")
 
 
 def _restore(hint: Any, value: Any) -> Any:
@@ -62,3 +93,32 @@ def _restore(hint: Any, value: Any) -> Any:
     if hint is tuple and isinstance(value, list):
         return tuple(value)
     return value
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    """Whether a value can be what a field is said to be; other types are not judged."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(option, value) for option in arguments)
+    if origin is typing.Literal:
+        return value in arguments
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        many = len(arguments) == 2 and arguments[1] is Ellipsis
+        kinds = [arguments[0]] * len(value) if many else arguments
+        return len(kinds) == len(value) and all(map(_fits, kinds, value))
+    if hint is bool or hint is types.NoneType or hint is str:
+        return isinstance(value, hint)
+    if hint is int:
+        return _whole(value) and abs(value) < 2**63
+    if hint is Path:  # JSON keeps its text
+        return isinstance(value, str | Path)
+    if hint is float:
+        number = _whole(value) or isinstance(value, float)
+        return number and math.isfinite(value)
+    return True
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

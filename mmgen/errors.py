@@ -3,3 +3,7 @@
 
 class MmgenError(Exception):
     """What went wrong, in words that say what to do about it."""
+
+
+class DownloadError(MmgenError, RuntimeError):
+    """Weights of others that are needed could not be fetched, or not read."""

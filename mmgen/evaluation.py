@@ -17,12 +17,14 @@ from torch import Tensor
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.emoji import EmojiDataset
 from mmgen.data.shapes import ShapesDataset
+from mmgen.errors import MmgenError
 from mmgen.interfaces import Describes, Draws, Imagines, Matches, ReadsLabels
 from mmgen.objectives.labels import Labels
 from mmgen.pretrained import available, load
 from mmgen.registry import MEASURES, find_class
 
 BATCH = 64  # pictures drawn at a time
+NOT_MEASURED = "not_measured"  # in place of a result: why there is none
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,27 @@ class Asked:
     seed: int
     device: str
     scorer: str | None  # name of the weights that R-precision is measured with
+
+    @cached_property
+    def matcher(self) -> Any:
+        """The scorer of R-precision: weights, or the sampler itself.
+
+        Raises:
+            ValueError: no such weights, or a model that compares nothing.
+        """
+        name = _scorer(self) if isinstance(self.sampler, Draws) else None
+        if name is None:
+            return self.sampler
+        try:
+            found = load(name, self.device)
+        except ValueError as error:
+            raise ValueError(f"scorer: {error}") from error
+        if not isinstance(found, Matches):
+            raise ValueError(
+                f"scorer must name a model that compares pictures with captions, such "
+                f"as damsm-shapes64-scorer; {name!r} is a {type(found).__name__}."
+            )
+        return found
 
     @cached_property
     def samples(self) -> Samples:
@@ -102,16 +125,29 @@ def measure(
             trained for it on this data set, if there are any.
 
     Returns:
-        Measure -> its result as JSON values, for all of ``MEASURES`` that apply.
+        Measure -> its result as JSON values, for all of ``MEASURES`` that apply. Of one
+        that cannot be computed, ``{"not_measured": why}``: the others are kept.
+
+    Raises:
+        ValueError: no such scorer.
+        MmgenError: none of the measures that apply can be computed.
     """
     asked = Asked(sampler, dataset, count, seed, device, scorer)
+    if scorer is not None:
+        _ = asked.matcher  # a wrong name ends it here, before anything is drawn
     results: dict[str, Any] = {}
     for name, path in MEASURES.items():
         each: Measure = find_class(path)
         if each.applies(sampler, dataset):
-            result = each.compute(asked)
+            try:
+                result = each.compute(asked)
+            except (MmgenError, ValueError, OSError, ImportError) as error:
+                result = {NOT_MEASURED: " ".join(str(error).split())}
             if result is not None:
                 results[name] = result
+    reasons = [found.get(NOT_MEASURED) for found in results.values()]
+    if reasons and all(reasons):
+        raise MmgenError("; ".join(dict.fromkeys(map(str, reasons))))
     return results
 
 
@@ -212,20 +248,27 @@ NAMING = Measure(
 
 def _r_precision(asked: Asked, direction: str = "image_to_text") -> dict[str, Any]:
     """Of drawn pictures by another scorer, or of real ones by the matcher itself."""
-    from mmgen.metrics.retrieval import r_precision
+    from mmgen.metrics.retrieval import TooFewError, r_precision
 
     samples, drawn = asked.samples, isinstance(asked.sampler, Draws)
     name = _scorer(asked) if drawn else None
-    found = r_precision(
-        samples.images,
-        samples.captions,
-        load(name, asked.device) if name else asked.sampler,
-        seed=asked.seed,
-        class_ids=samples.class_ids,
-        trained_with=asked.sampler if drawn else None,
-        scenes=samples.scenes if isinstance(asked.dataset, ShapesDataset) else None,
-        direction=direction,
-    )
+    try:
+        found = r_precision(
+            samples.images,
+            samples.captions,
+            asked.matcher,
+            seed=asked.seed,
+            class_ids=samples.class_ids,
+            trained_with=asked.sampler if drawn else None,
+            scenes=samples.scenes if isinstance(asked.dataset, ShapesDataset) else None,
+            direction=direction,
+        )
+    except TooFewError as error:
+        raise MmgenError(
+            f"{error.found} R-precision is one of 100, so that figures can be "
+            f"compared: measure more captions than {asked.count} (--count), or on a "
+            f"split that has more."
+        ) from error
     return {**found.to_json(), "scorer": name or "itself"}
 
 

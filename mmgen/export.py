@@ -15,10 +15,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmgen.errors import MmgenError
 from mmgen.interfaces import Exports
 from mmgen.sampling import CaptionSampler, Graph
 
 TOLERANCE = 1e-4  # between ONNX and PyTorch, on pictures in [-1, 1]
+
+
+class NoGraphError(MmgenError, TypeError):
+    """A model that offers no graph to be exported."""
+
+
+class ExportError(MmgenError, RuntimeError):
+    """A graph that does not compute what the model does."""
 
 
 def export_onnx(model: str | nn.Module, path: str | Path) -> Path:
@@ -39,8 +48,8 @@ def export_onnx(model: str | nn.Module, path: str | Path) -> Path:
         The path.
 
     Raises:
-        TypeError: a sampler that offers no graph.
-        RuntimeError: onnxruntime is installed and disagrees by more than 1e-4.
+        NoGraphError: a sampler that offers no graph.
+        ExportError: onnxruntime is installed and disagrees by more than 1e-4.
         ImportError: the packages of ``pip install mmgen-book[export]`` are missing.
     """
     sampler: Any = model
@@ -49,7 +58,7 @@ def export_onnx(model: str | nn.Module, path: str | Path) -> Path:
 
         sampler = load(model)
     if not isinstance(sampler, Exports):
-        raise TypeError(
+        raise NoGraphError(
             f"{type(sampler).__name__} cannot be exported: it offers no graph. Write a "
             f"method graph() for it that returns a mmgen.sampling.Graph."
         )
@@ -107,7 +116,7 @@ def _check(path: Path, graph: Graph) -> None:
         for name, ours, theirs in zip(graph.outputs, expected, got, strict=True):
             gap = (ours - torch.from_numpy(theirs)).abs().max().item()
             if gap > TOLERANCE:
-                raise RuntimeError(
+                raise ExportError(
                     f"{path}: {name} differs from PyTorch's by {gap:.2g}, more than "
                     f"{TOLERANCE:g}. Please report it with the versions of torch "
                     f"({torch.__version__}) and onnxruntime."

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mmgen.configs import architecture, from_json
 from mmgen.data.vocabulary import Vocabulary
 
+LONGEST = 4096  # tokens of a caption
 EXAMPLES = 3  # rows of a graph's example inputs
 
 
@@ -107,6 +108,11 @@ class CaptionSampler(Sampler):
 
     def __init__(self, config: Any, vocabulary: Vocabulary, max_tokens: int) -> None:
         super().__init__(config)
+        if type(max_tokens) is not int or not 1 <= max_tokens <= LONGEST:
+            raise ValueError(
+                f"max_tokens must be a whole number in 1..{LONGEST}; got "
+                f"{max_tokens!r:.60}."
+            )
         self.vocabulary = vocabulary
         self.max_tokens = max_tokens
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmgen import evaluation
 from mmgen.data import CaptionedDataset, load_dataset
+from mmgen.errors import MmgenError
 from mmgen.evaluation import Measure, measure
 from mmgen.metrics import r_precision
 from mmgen.registry import MEASURES, find_class
@@ -123,6 +124,43 @@ def test_pictures_by_a_scorer(
     )
     found = measure(painter, shapes, 110, 0, "cpu")
     assert found["r_precision"]["scorer"] == f"damsm-shapes{SIZE}-scorer"
+
+
+def test_what_cannot_be_measured_says_why_and_the_rest_is_kept(
+    shapes: CaptionedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = Matcher(shapes)
+    monkeypatch.setattr(evaluation, "load", lambda name, device=None: scorer)
+    found = measure(Painter(shapes), shapes, 50, 0, "cpu", scorer="by-name")
+    assert found["semantic_accuracy"]["overall"]["n"] == 50
+    assert list(found["r_precision"]) == ["not_measured"]
+    reason = found["r_precision"]["not_measured"]
+    assert "of the 50 captions" in reason and "--count" in reason
+    assert "fewer candidates" not in reason  # the command line cannot
+    with pytest.raises(MmgenError, match="--count"):  # nothing is left to be kept
+        measure(scorer, shapes, 50, 0, "cpu")
+
+
+def test_a_fault_of_ours_is_no_reason(
+    shapes: CaptionedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(asked: Any) -> None:
+        raise KeyError("ours")
+
+    broken_measure = Measure(lambda *_: True, broken)
+    monkeypatch.setattr(evaluation, "LABELS_READ", broken_measure)
+    with pytest.raises(KeyError):
+        measure(Painter(shapes), shapes, 4, 0, "cpu")
+
+
+def test_a_scorer_is_checked_before_anything_is_drawn(
+    shapes: CaptionedDataset,
+) -> None:
+    painter = Painter(shapes)
+    for name, said in (("nope", "got 'nope'"), ("vae-shapes64", "is a VAE")):
+        with pytest.raises(ValueError, match=f"scorer.*{said}"):
+            measure(painter, shapes, 110, 0, "cpu", scorer=name)
+    assert painter.seeds == []
 
 
 @pytest.fixture(scope="module")

@@ -142,11 +142,87 @@ class TestRefusals:
         with pytest.raises(WeightsError, match="another config"):
             load("tiny", folder=saved[0])
 
-    @pytest.mark.parametrize("text", ["{", "[]", '{"sampler": "a:b"}'])
+    @pytest.mark.parametrize("place", ["published", "run"])
+    @pytest.mark.parametrize(
+        ("change", "named"),
+        [
+            (lambda state: state.pop("layer.bias"), "layer.bias"),
+            (lambda state: state.pop("count"), "count"),
+            (lambda state: state.update(other=torch.zeros(2)), "other"),
+            (lambda state: state.update({"layer.bias": torch.zeros(1)}), "layer.bias"),
+            (lambda state: state.clear(), "is of another config"),
+        ],
+        ids=["missing", "missing buffer", "extra", "broadcast", "none"],
+    )
+    def test_tensors_that_are_missing_or_too_many(
+        self, saved, monkeypatch, place, change, named
+    ):
+        """Also where the sizes are not compared beforehand."""
+        folder, sampler = saved
+        state = dict(sampler.state_dict())
+        change(state)
+        content = safetensors.torch.save(state)
+        if place == "run":
+            save_run(folder, sampler, {})
+            for ending in ("json", "safetensors"):
+                (folder / f"sampler.{ending}").rename(folder / f"tiny.{ending}")
+        forge(folder, content)
+        if place == "run":
+            for ending in ("json", "safetensors"):
+                (folder / f"tiny.{ending}").rename(folder / f"sampler.{ending}")
+        wanted = folder if place == "run" else "tiny"
+        where = {} if place == "run" else {"folder": folder}
+        with pytest.raises(WeightsError, match=named):
+            load(wanted, **where)
+        monkeypatch.setattr(pretrained, "_check_sizes", lambda *_: None)
+        with pytest.raises(WeightsError, match=named):
+            load(wanted, **where)
+
+    @pytest.mark.parametrize("value", [65_537, 10**9, 2**62, -1])
+    def test_a_card_of_other_sizes_costs_no_memory(self, saved, value):
+        """The weights decide how much is built, not the card."""
+        about = json.loads((saved[0] / "tiny.json").read_text())
+        about["init_args"]["width"] = value
+        (saved[0] / "tiny.json").write_text(json.dumps(about))
+        with pytest.raises(WeightsError, match=r"tiny\.(json|safetensors)"):
+            load("tiny", folder=saved[0])
+
+    def test_a_card_of_endless_layers_ends(self, tmp_path):
+        class Deep(TinySampler):
+            def __init__(self, width: int) -> None:
+                super().__init__(4)
+                self.width = width
+                self.layers = nn.ModuleList(nn.Linear(1, 1) for _ in range(width))
+
+        sys.modules[__name__].Deep = Deep
+        Deep.__qualname__ = "Deep"
+        save("deep", Deep(2), {}, tmp_path)
+        about = json.loads((tmp_path / "deep.json").read_text())
+        about["init_args"]["width"] = 10**12
+        (tmp_path / "deep.json").write_text(json.dumps(about))
+        with pytest.raises(WeightsError, match="many more parameters"):
+            load("deep", folder=tmp_path)
+
+    @pytest.mark.parametrize(
+        "text", ["{", "[]", '{"sampler": "a:b"}', "[" * 200_000, "1e999", "\ud800"]
+    )
     def test_a_card_that_is_none(self, saved, text):
-        (saved[0] / "tiny.json").write_text(text)
+        content = text.encode("utf-8", "surrogatepass")
+        (saved[0] / "tiny.json").write_bytes(content)
         with pytest.raises(WeightsError, match="card"):
             load("tiny", folder=saved[0])
+
+    @pytest.mark.parametrize("value", ["3", 1.5, None, True, [3], {}, float("nan")])
+    def test_a_field_of_another_type(self, tmp_path, value):
+        torch.manual_seed(0)
+        save("small", FieldSampler(SmallConfig(3)), {}, tmp_path)
+        about = card("small", tmp_path)
+        about["init_args"]["config"]["width"] = value
+        (tmp_path / "small.json").write_text(json.dumps(about))
+        with pytest.raises(
+            WeightsError, match=r"SmallConfig\.width must be of type int"
+        ):
+            load("small", folder=tmp_path)
 
     def test_a_class_that_is_gone(self, saved):
         about = json.loads((saved[0] / "tiny.json").read_text())

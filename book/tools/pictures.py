@@ -99,11 +99,11 @@ LANDING = {
 def draw_logos() -> None:
     """The mark alone, and with the book's name for light and for dark pages."""
     mark = LOGO.format(width=64, label="Multimodal Generation", words="")
-    (BOOK / "_static" / "favicon.svg").write_text(mark)
+    (BOOK / "_static" / "favicon.svg").write_text(mark, "utf-8")
     for name, ink in (("logo", "#26262b"), ("logo-dark", "#f0eee6")):
         words = WORDS.format(ink=ink)
         logo = LOGO.format(width=200, label="Multimodal Generation", words=words)
-        (BOOK / "_static" / f"{name}.svg").write_text(logo)
+        (BOOK / "_static" / f"{name}.svg").write_text(logo, "utf-8")
 
 
 def save(figure: object, name: str, dpi: int = 150, few: bool = True) -> None:

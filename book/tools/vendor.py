@@ -99,7 +99,7 @@ def widgets(files: dict[str, bytes]) -> dict[str, bytes]:
 def main() -> None:
     stamp = VENDOR / "versions.txt"
     versions = "\n".join(PACKAGES) + "\n"
-    if stamp.exists() and stamp.read_text() == versions:
+    if stamp.exists() and stamp.read_text("utf-8") == versions:
         return
     with tempfile.TemporaryDirectory() as folder:
         packages = download(Path(folder))
@@ -116,7 +116,7 @@ def main() -> None:
             target.write_bytes(content)
             total += len(content)
     # written last: an interrupted download is begun again
-    stamp.write_text(versions)
+    stamp.write_text(versions, "utf-8")
     print(f"fetched what the pages load: {total / 1e6:.1f} MB in {VENDOR.name}/")
 
 

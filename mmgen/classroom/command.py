@@ -5,9 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import NoReturn
 
 from mmgen.classroom import sandbox
 from mmgen.classroom.grade import grade as grade_folder
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is an error like any other of the command line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}. mmgen grade --help lists the options.")
 
 
 def grade(words: list[str]) -> int:
@@ -17,7 +25,7 @@ def grade(words: list[str]) -> int:
         0 when every submission could be run, 1 when at least one could not.
     """
     limits = sandbox.Limits()
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="mmgen grade",
         description="Grade a folder of submissions, each in a sandbox of its own.",
     )

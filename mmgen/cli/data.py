@@ -58,7 +58,7 @@ class Features:
     augmentations: int = 1
     """cuts of a picture"""
     device: str | None = None
-    """cpu or cuda; none: what there is"""
+    """cpu, cuda or mps; none: what there is"""
 
 
 def data(words: list[str]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from tyro.conf import Positional
 
 from mmgen.cli.inputs import device_of, sampler_of, trained_on, writable
 from mmgen.cli.options import Parser, UsageError, asks_for_help, data_options
+from mmgen.data.files import write_json
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Options:
     scorer: str | None = None
     """weights that R-precision is measured with; none: those of the data set"""
     device: str | None = None
-    """cpu or cuda; none: what there is"""
+    """cpu, cuda or mps; none: what there is"""
     out: str | None = None
     """JSON to write; none: it is printed only"""
 
@@ -73,6 +74,13 @@ def evaluate(words: list[str]) -> int:
     count = min(given.count, len(dataset))
     if count < 1:
         raise UsageError(f"--count must be at least 1; got {given.count}.")
+    metrics = measure(sampler, dataset, count, given.seed, device, given.scorer)
+    if not metrics:
+        warnings.warn(
+            f"no measure applies to {given.model} on {name}: what it draws cannot be "
+            f"decided there, and it neither matches nor reads labels.",
+            stacklevel=1,
+        )
     report = {
         "model": Path(given.model).stem,  # a name; a path would tell of the machine
         "data": {
@@ -84,12 +92,11 @@ def evaluate(words: list[str]) -> int:
         },
         "count": count,
         "seed": given.seed,
-        "metrics": measure(sampler, dataset, count, given.seed, device, given.scorer),
+        "metrics": metrics,
     }
     print(_table(report))
     if out:
-        text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-        out.write_text(text, encoding="utf-8")
+        write_json(out, report)
     return 0
 
 

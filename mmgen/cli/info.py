@@ -37,7 +37,7 @@ def info(words: list[str]) -> int:
     cards = {name: card(name) for name in available()}
     if given.json:
         about |= {"methods": METHODS, "data": list(DATASETS), "weights": cards}
-        print(json.dumps(about, indent=1, ensure_ascii=False))
+        print(json.dumps(about, indent=1))  # ASCII: whole in every encoding
         return 0
     for key in ("mmgen", "commit", "python", "torch", "cuda", "device", "scale"):
         print(f"{key:8} {about[key] if about[key] is not None else '-'}")
@@ -45,9 +45,14 @@ def info(words: list[str]) -> int:
     print(f"{'data':8} {', '.join(DATASETS)}")
     print("weights" if cards else "weights  none")
     for name, each in cards.items():
-        minutes = f"{each['minutes']:.0f} min" if "minutes" in each else ""
-        print(
-            f"  {name:24} {each['bytes'] / 1e6:5.1f} MB  {minutes:>8}  "
-            f"{each.get('device', '')}"
-        )
+        size = _number(each.get("bytes"), 1e-6, "5.1f", "MB")
+        minutes = _number(each.get("minutes"), 1, ".0f", "min")
+        print(f"  {name:24} {size}  {minutes:>8}  {each.get('device', '')}")
     return 0
+
+
+def _number(value: Any, factor: float, form: str, unit: str) -> str:
+    """A number of a card with its unit; nothing where the card has none."""
+    if not isinstance(value, int | float):
+        return ""
+    return f"{value * factor:{form}} {unit}"

@@ -2,56 +2,145 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 from mmgen.cli.options import UsageError
-from mmgen.registry import unknown
+from mmgen.configs import check_arguments
+from mmgen.registry import DATASETS, find_class, unknown
 
 
 def device_of(given: str | None) -> str:
-    """The device that was asked for, or what there is."""
-    import torch
-
-    return given or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def sampler_of(model: str, device: str | None) -> Any:
-    """The sampler of a run's folder, or of weights that come with the package.
+    """The device that was asked for, or what there is.
 
     Raises:
-        UsageError: no such model or device.
+        UsageError: a device that torch does not have here.
     """
     import torch
 
-    from mmgen.pretrained import available, load
+    if given is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, colon, number = given.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (colon and not number.isdecimal()):
+        raise UsageError(
+            f"--device must be cpu, cuda (or cuda:1 and so on) or mps; got {given!r}."
+        )
+    counts = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }
+    if not counts[kind]:
+        raise UsageError(
+            f"--device {given}: torch finds no {kind.upper()} device here. Leave the "
+            f"option out, or say cpu."
+        )
+    if int(number or 0) >= counts[kind]:
+        raise UsageError(
+            f"--device {given}: there is no such device; the last is "
+            f"{kind}:{counts[kind] - 1}."
+        )
+    return given
 
-    place = torch.device(device or "cpu")
-    if place.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"--device {device}: torch finds no CUDA device here.")
-    if Path(model).is_dir():
-        return load(model, place)
+
+def sampler_of(model: str, device: str) -> Any:
+    """The sampler of a run, of one of its checkpoints, or of weights.
+
+    Args:
+        model: a run's folder, a checkpoint's, a file of weights, or the name of those
+            that come with the package.
+        device: from ``device_of``.
+
+    Raises:
+        UsageError: no such model.
+    """
+    from mmgen.pretrained import OF_RUN, available, load
+
+    path = Path(model)
+    if model and path.is_dir():
+        whole = all(
+            (path / f"{OF_RUN}.{ending}").exists() for ending in ("json", "safetensors")
+        )
+        if not whole and holds_run(run_of(path)):
+            from mmgen.training import Run
+
+            return Run.load(path).sampler().to(device)
+        return load(path, device)
     name, folder = _weights(model)
     if name not in available(folder):
-        text = unknown("model", name, available(folder))
+        text = unknown("model", model, available(folder))
         raise UsageError(f"{text} The folder of a run can be named too.")
-    return load(name, place, folder)
+    return load(name, device, folder)
 
 
 def trained_on(model: str) -> dict[str, Any]:
-    """Arguments of ``load_dataset`` for what a run or weights were trained on."""
+    """Arguments of ``load_dataset`` for what a run or weights were trained on.
+
+    Raises:
+        UsageError: what the run or the card says of it cannot be read.
+    """
     from mmgen.pretrained import card
 
-    if Path(model).is_dir():
-        path = Path(model) / "config.json"
-        data = json.loads(path.read_text(encoding="utf-8"))["dataset"]
+    path = Path(model)
+    if path.is_dir():
+        where = run_of(path) / "config.json"
+        about = read_json(where)
+        data = about.get("dataset")
     else:
-        data = card(*_weights(model))["data"]
+        name, folder = _weights(model)
+        where, about = Path(f"{name}.json"), card(name, folder)
+        data = about.get("data")
     # runs, and cards of older weights, keep what is special to a data set in "options"
+    if (
+        not isinstance(data, dict)
+        or not {"name", "image_size"} <= set(data)
+        or not isinstance(data["name"], str)
+        or not isinstance(data.get("options", {}), dict)
+    ):
+        raise UsageError(
+            f"{where} does not say which data {model} was trained on. Make it again "
+            f"with the version that wrote it."
+        )
     shared = {k: v for k, v in data.items() if k not in ("options", "vocabulary")}
-    return shared | data.get("options", {})
+    told = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in (shared | data.get("options", {})).items()
+    }
+    if told["name"] in DATASETS:
+        try:
+            check_arguments(find_class(DATASETS[told["name"]]), told)
+        except ValueError as error:
+            raise UsageError(f"{where} describes no data set: {error}") from error
+    return told
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a run's folder.
+
+    Raises:
+        UsageError: there is none, or it cannot be read.
+    """
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read: {error}.") from error
+    if not isinstance(about, dict):
+        raise UsageError(f"{path} cannot be read: it is no JSON object.")
+    return about
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a run was begun in a folder."""
+    return (folder / "config.json").exists()
+
+
+def run_of(folder: Path) -> Path:
+    """The folder of a run, of itself or of one checkpoint in it."""
+    inside = (folder / "checkpoint.json").exists()
+    return folder.parent.parent if inside else folder
 
 
 def writable(path: str, ending: str) -> Path:
@@ -78,8 +167,8 @@ def folder(path: str) -> Path:
     Raises:
         UsageError: it cannot be made.
     """
-    if "://" in path:
-        raise UsageError(f"--out {path}: it must be a folder on this machine.")
+    if "://" in path or not path:
+        raise UsageError(f"--out {path!r}: it must be a folder on this machine.")
     place = Path(path)
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -88,8 +177,30 @@ def folder(path: str) -> Path:
     return place
 
 
+def _files_beside(path: Path) -> list[str]:
+    try:
+        return [other.name for other in path.parent.iterdir()]
+    except OSError:
+        return []
+
+
 def _weights(model: str) -> tuple[str, Path | None]:
-    """Name and folder of weights: of the package, or of a file elsewhere."""
-    if model.endswith(".safetensors"):
-        return Path(model).stem, Path(model).parent
-    return model, None
+    """Name and folder of weights: of the package, or of a file elsewhere.
+
+    Raises:
+        UsageError: a file that is not there, or lies without its card.
+    """
+    path = Path(model)
+    if path.suffix != ".safetensors":
+        return model, None
+    on_card = path.with_suffix(".json")
+    if not path.is_file():
+        close = difflib.get_close_matches(path.name, _files_beside(path), 1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise UsageError(f"{model}: there is no such file of weights.{hint}")
+    if not on_card.exists():
+        raise UsageError(
+            f"{model} lies without its card: {on_card.name}, which says what the "
+            f"weights are of, must lie beside it."
+        )
+    return path.stem, path.parent

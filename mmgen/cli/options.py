@@ -11,9 +11,11 @@ import functools
 import inspect
 import io
 import itertools
+import math
 import textwrap
 import typing
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from mmgen.errors import MmgenError
@@ -70,6 +72,10 @@ class Parser:
                 found, rest = self._tyro(words, frozenset(), shows=False)
         except SystemExit as stop:
             raise UsageError(_complaint(said.getvalue())) from stop
+        for group in vars(found).values():
+            values = group if isinstance(group, dict) else vars(group)
+            for name, value in values.items():
+                _check_range(_option(name), value)
         return vars(found), rest
 
     def and_data(self, options: type) -> Parser:
@@ -153,13 +159,34 @@ class Parser:
 
     def _names(self) -> list[str]:
         """All options as they are written."""
-        options = [
-            field.metadata.get("option", field.name).replace("_", "-")
+        return [
+            _option(field.metadata.get("option", field.name))
             for group in self.groups.values()
             for field in dataclasses.fields(group)
             if isinstance(group, type) or field.name not in self.fixed
         ]
-        return [f"--{option}" for option in options]
+
+
+def _option(name: str) -> str:
+    """A field's name as it is written on the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _check_range(option: str, value: Any) -> None:
+    """Refuse numbers that no computation here can hold, and texts that no file has.
+
+    Raises:
+        UsageError: the option, and what it got.
+    """
+    if isinstance(value, tuple | list):
+        for item in value:
+            _check_range(option, item)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise UsageError(f"{option} must lie in -2^63..2^63 - 1; got {value}.")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{option} must be a finite number; got {value}.")
+    elif isinstance(value, str | Path) and "\0" in str(value):
+        raise UsageError(f"{option} must not hold a null character; got {value!r}.")
 
 
 def asks_for_help(words: Sequence[str]) -> bool:
@@ -189,7 +216,10 @@ def _complaint(box: str) -> str:
 
 
 def data_options(
-    name: str, defaults: Mapping[str, Any], without: Collection[str]
+    name: str,
+    defaults: Mapping[str, Any],
+    without: Collection[str] = (),
+    only: Collection[str] | None = None,
 ) -> type:
     """The arguments of a data set's class, as a dataclass for ``Parser``.
 
@@ -199,6 +229,7 @@ def data_options(
         name: of the data set.
         defaults: in place of its own.
         without: arguments that are no options here.
+        only: those that are, where it is not all the others.
 
     Raises:
         UsageError: an unknown data set.
@@ -214,7 +245,7 @@ def data_options(
     annotated: Any = Annotated  # a type made here is none to a type checker
     fields: list[Any] = []
     for parameter in inspect.signature(cls).parameters.values():
-        if parameter.name in without:
+        if parameter.name in without or (only and parameter.name not in only):
             continue
         shared = parameter.name in ("split", "image_size", "language")
         option = parameter.name if shared else f"data_{parameter.name}"

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from tyro.conf import Positional
 
-from mmgen.cli.inputs import sampler_of, writable
+from mmgen.cli.inputs import device_of, sampler_of, writable
 from mmgen.cli.options import Parser, UsageError
+
+MOST = 10_000  # pictures of one file
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Options:
     copies: int = 1
     """pictures of each caption"""
     device: str = "cpu"
-    """cpu or cuda"""
+    """cpu, cuda or mps"""
 
 
 def sample(words: list[str]) -> int:
@@ -34,12 +36,16 @@ def sample(words: list[str]) -> int:
     given: Options = parser.read(words)["command"]
     if not given.captions:
         raise UsageError("name at least one CAPTION to draw.")
-    if given.copies < 1:
-        raise UsageError(f"--copies must be at least 1; got {given.copies}.")
+    most = MOST // len(given.captions)
+    if not 1 <= given.copies <= most:
+        raise UsageError(
+            f"--copies must lie in 1..{most}, for at most {MOST:,} pictures in one "
+            f"file; got {given.copies}."
+        )
     out = writable(given.out, ".png")
     if not all(caption.strip() for caption in given.captions):
         raise UsageError("a caption must not be empty; write at least one word.")
-    sampler = sampler_of(given.model, given.device)
+    sampler = sampler_of(given.model, device_of(given.device))
 
     from mmgen.interfaces import Draws
     from mmgen.training.logs import save_grid

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmgen.cli.inputs import holds_run, read_json, run_of, trained_on
 from mmgen.cli.options import Parser, UsageError, asks_for_help, data_options
-from mmgen.registry import METHODS, class_path, find_class, unknown
+from mmgen.interfaces import NOTHING
+from mmgen.registry import METHODS, class_path, find_class, stored_class, unknown
 
 if TYPE_CHECKING:
     from mmgen.presets import Preset
@@ -123,27 +125,55 @@ def _preset(name: str, words: list[str]) -> int:
 
 
 def _resume(folder: str, method: str | None, words: list[str]) -> int:
-    from mmgen.training.run import CHANGEABLE
+    from mmgen.configs import from_json
+    from mmgen.training.folder import PLACES
+    from mmgen.training.run import CHANGEABLE, required_fields
 
-    task, before = _told(folder)
+    about, before = _told(folder)
+    task = about["task"]
     ours = class_path(find_class(METHODS[method])) if method else task
     if ours != task:
         raise UsageError(f"--resume {folder}: this run trains {task}, not {method}.")
-    fields = {field.name for field in dataclasses.fields(before)}
+    config_class = stored_class(about["config"], "TRAINING")
+    task_config = from_json(config_class, about["task_config"])
+    task_class = stored_class(task, "build", "requires")
+    models = required_fields(task_class, task_config)
+    data = trained_on(folder)
+    places = [name for name in PLACES if data.get(name) is not None]
+    training = {field.name for field in dataclasses.fields(before)}
+    others = {field.name for field in dataclasses.fields(task_config)} - {*models}
+    groups: dict[str, Any] = {}
+    if places:
+        groups["data"] = data_options(data["name"], data, only=places)
+    groups["training"] = before
+    if models:
+        groups["method"] = task_config
     parser = Parser(
         "mmgen train --resume",
-        "Go on with a run.",
-        {"training": before},
-        fixed=frozenset(fields - CHANGEABLE),
+        "Go on with a run. What is learned stays; where things lie may change.",
+        groups,
+        fixed=frozenset((training | others) - CHANGEABLE),
     )
-    _report(go_on(folder, parser.read(words)["training"]))
+    chosen = parser.read(words)
+    wanted = {k: str(getattr(chosen["data"], k)) for k in places}
+    wanted |= {k: chosen["method"][k] for k in models}
+    told = {**about["task_config"], **data}
+    moved = {k: v for k, v in wanted.items() if v != told[k]}
+    _report(go_on(folder, chosen["training"], moved))
     return 0
 
 
-def go_on(folder: str | Path, wanted: dict[str, Any]) -> Run:
+def go_on(
+    folder: str | Path, wanted: dict[str, Any], moved: Mapping[str, Any] = NOTHING
+) -> Run:
     """Resume a run, with what differs from what it was told before.
 
     A limit of time holds for one call: the run's own is forgotten.
+
+    Args:
+        folder: the run's.
+        wanted: fields of TrainingConfig, of which those count that may change.
+        moved: where its data and the models that it is built on lie.
     """
     from mmgen.training import Run
     from mmgen.training.run import CHANGEABLE
@@ -154,12 +184,7 @@ def go_on(folder: str | Path, wanted: dict[str, Any]) -> Run:
         for key, value in wanted.items()
         if key in CHANGEABLE and value != getattr(before, key)
     }
-    return Run.resume(folder, **changes)
-
-
-def holds_run(folder: Path) -> bool:
-    """Whether a run was begun in a folder."""
-    return (folder / "config.json").exists()
+    return Run.resume(folder, moved=moved, **changes)
 
 
 def beside(out: Path, preset: Preset) -> Path:
@@ -167,25 +192,33 @@ def beside(out: Path, preset: Preset) -> Path:
     return out.with_name(preset.name)
 
 
-def _told(folder: str | Path) -> tuple[str, TrainingConfig]:
-    """The task of a run, and what it was told, but for its limit of time."""
+def _told(folder: str | Path) -> tuple[dict[str, Any], TrainingConfig]:
+    """What a run's folder says of it, and what it was told, but for its limit of time.
+
+    Args:
+        folder: the run's, or one checkpoint in it.
+    """
     from mmgen.configs import from_json
     from mmgen.training import TrainingConfig
 
+    path = Path(folder)
     try:
-        text = (Path(folder) / "config.json").read_text(encoding="utf-8")
-        about: dict[str, Any] = json.loads(text)
+        about = read_json(run_of(path) / "config.json")
         before = from_json(TrainingConfig, about["training"])
-        return about["task"], dataclasses.replace(before, max_minutes=None)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        for key in ("task", "config", "task_config", "dataset"):
+            about[key]
+        return about, dataclasses.replace(before, max_minutes=None)
+    except (UsageError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"--resume {folder}: no run can be read there ({error})."
         ) from error
 
 
 def _report(run: Run) -> None:
-    if not run.history or not run.folder:
-        return
+    from mmgen.training.devices import main_process
+
+    if not run.history or not run.folder or not main_process():
+        return  # every process of a run comes here; the first speaks for all
     row, steps = run.history[-1], run.manifest["steps"]
     losses = ", ".join(f"{k} {v:.4g}" for k, v in row.items() if k.endswith("loss"))
     print(

@@ -14,8 +14,9 @@ from typing import Any, Literal
 from tyro.conf import Positional
 
 from mmgen.cli.evaluate import evaluate
+from mmgen.cli.inputs import holds_run
 from mmgen.cli.options import Parser, UsageError, asks_for_help
-from mmgen.cli.train import beside, go_on, holds_run
+from mmgen.cli.train import beside, go_on
 from mmgen.configs import to_json
 from mmgen.data.files import write_json
 from mmgen.presets import DECISIVE, Preset, chain, fit_preset, published

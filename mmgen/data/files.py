@@ -160,7 +160,9 @@ def write_together(files: Mapping[Path, bytes]) -> None:
 
 def json_bytes(data: Any) -> bytes:
     """JSON as the files of the package hold it: indented, in UTF-8."""
-    return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    # A file name that is no text has lone surrogates, which JSON writes as escapes.
+    return text.encode("utf-8", "backslashreplace")
 
 
 def write_json(path: Path, data: Any) -> None:

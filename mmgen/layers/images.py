@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmgen.errors import DownloadError
 from mmgen.layers.efficientnet import GLOBAL_DIM, LOCAL_DIM, EfficientNetLite0
 from mmgen.layers.validation import require_finite
 
@@ -118,7 +119,7 @@ class ImageEncoder(nn.Module):
         Raises:
             ValueError: a file that is neither.
             FileNotFoundError: no such file.
-            RuntimeError: the download failed.
+            DownloadError: the download failed.
         """
         encoder = cls(_InceptionTrunk(), 768, 2048, feature_dim, frozen=True)
         if weights is not None:
@@ -333,7 +334,7 @@ def _inception_state(weights: str | Path) -> Mapping[str, Tensor]:
         try:
             return Inception_V3_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True)
         except OSError as error:
-            raise RuntimeError(
+            raise DownloadError(
                 f"the weights of Inception-v3 could not be downloaded ({error}). Get "
                 f"{Inception_V3_Weights.IMAGENET1K_V1.url} on another machine and give "
                 f"its path as weights, or use ImageEncoder.small."

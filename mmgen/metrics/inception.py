@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmgen.errors import DownloadError
+
 
 @dataclass(frozen=True)
 class InceptionScore:
@@ -96,7 +98,7 @@ def inception_logits(
 
     Raises:
         ValueError: pictures of another shape.
-        RuntimeError: torch-fidelity or the weights are missing; the message says where
+        DownloadError: torch-fidelity or the weights are missing; the message says where
             to get them.
     """
     return _inception(images, weights, batch_size)["logits_unbiased"]
@@ -126,7 +128,7 @@ def _inception(
             f"images must be of shape (N, 3, H, W), N >= 1; got {tuple(images.shape)}."
         )
     if weights is not None and not Path(weights).is_file():
-        raise RuntimeError(
+        raise DownloadError(
             f"weights must be a file; there is no {weights}. Get it from {_WEIGHTS}."
         )
     try:
@@ -134,7 +136,7 @@ def _inception(
             FeatureExtractorInceptionV3,
         )
     except ModuleNotFoundError as error:
-        raise RuntimeError(
+        raise DownloadError(
             'Inception scores need torch-fidelity: pip install "mmgen-book[metrics]".'
         ) from error
     wanted = ["2048", "logits_unbiased"]
@@ -148,7 +150,7 @@ def _inception(
             feature_extractor_weights_path=None if weights is None else str(weights),
         )
     except Exception as error:  # whatever a download meets
-        raise RuntimeError(
+        raise DownloadError(
             f"FID's Inception weights could not be read or downloaded ({error}). "
             f"Get {_WEIGHTS} on another machine and give its path as weights; offline, "
             f"use efficientnet_features for a Fréchet distance of its own kind."

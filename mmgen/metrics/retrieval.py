@@ -36,6 +36,16 @@ _SAME_NETWORK = (
 )
 
 
+class TooFewError(ValueError):
+    """Fewer captions that do not suit a picture than there are to be candidates."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"{found} Give more pictures with captions, or ask for fewer candidates."
+        )
+        self.found = found  # the first sentence, without the advice
+
+
 @dataclass(frozen=True)
 class RPrecision:
     """How often the true counterpart is the best of the candidates.
@@ -220,10 +230,9 @@ def _draw(
             if len(row) == others:
                 break
         if len(row) < others:
-            raise ValueError(
+            raise TooFewError(
                 f"candidates must be at most {len(row) + 1} here: of the {count} "
-                f"captions only {len(row)} do not suit number {i}; got {others + 1}. "
-                f"Give more pictures with captions, or ask for fewer candidates."
+                f"captions only {len(row)} do not suit number {i}; got {others + 1}."
             )
         rows.append(row)
     return torch.tensor(rows)

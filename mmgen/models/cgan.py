@@ -76,6 +76,12 @@ class CGANConfig:
             raise ValueError(
                 f"image_size must be 32, 64 or 128; got {self.image_size}."
             )
+        sizes = ("noise_dim", "embedding_dim", "condition_dim", "width", "max_width")
+        for name in sizes:
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name} must be at least 1; got {getattr(self, name)}."
+                )
         if self.objective not in OBJECTIVES:
             raise ValueError(
                 f"objective must be one of {', '.join(map(repr, OBJECTIVES))}; got "

@@ -9,11 +9,13 @@ refused.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import json
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
@@ -254,10 +256,10 @@ def _read_card(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(data, dict):
             raise ValueError("it is no JSON object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path} cannot be read as a card: {error}.") from error
-    for field in ("sampler", "init_args", "sha256"):
-        if field not in data:
+    for field, kind in (("sampler", str), ("init_args", dict), ("sha256", str)):
+        if not isinstance(data.get(field), kind):
             raise WeightsError(f"{path} is no card: it has no {field!r}.")
     return data
 
@@ -285,14 +287,24 @@ def _build(path: Path, about: dict[str, Any], content: bytes, again: str) -> Any
         tensors = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
         raise WeightsError(f"{path} is no safetensors file: {error}.") from error
+    state = {
+        key: value.float() if value.is_floating_point() else value
+        for key, value in tensors.items()
+    }
     on_card = path.with_suffix(".json")
     try:
         sampler_class = stored_class(about["sampler"], "from_args", "state_dict")
     except ValueError as error:
         raise WeightsError(f"{on_card}: {error}") from error
     try:
+        _check_sizes(sampler_class.from_args, about["init_args"], state)
         sampler = sampler_class.from_args(about["init_args"])
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except _AnotherConfigError as error:
+        raise WeightsError(
+            f"{path} is of another config than its card's {about['sampler']}: {error}"
+        ) from error
+    # A damaged card can make a constructor fail in any way that Python has.
+    except Exception as error:
         commit = about.get("commit")
         which = f" (commit {commit})" if commit else ""
         raise WeightsError(
@@ -301,10 +313,6 @@ def _build(path: Path, about: dict[str, Any], content: bytes, again: str) -> Any
             f"them{which}, or {again}."
         ) from error
     try:
-        state = {
-            key: value.float() if value.is_floating_point() else value
-            for key, value in tensors.items()
-        }
         sampler.load_state_dict(state)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(
@@ -314,6 +322,66 @@ def _build(path: Path, about: dict[str, Any], content: bytes, again: str) -> Any
     sampler.eval().requires_grad_(False)
     sampler.card = about
     return sampler
+
+
+class _AnotherConfigError(ValueError):
+    """A card that describes other sizes than the weights beside it have."""
+
+
+def _check_sizes(
+    build: Any, args: Mapping[str, Any], state: Mapping[str, Tensor]
+) -> None:
+    """Build a sampler without memory, and compare it with the weights.
+
+    So a card whose numbers were changed cannot ask for more memory or time than the
+    weights that lie beside it justify.
+
+    Raises:
+        _AnotherConfigError: other sizes, or more parameters.
+    """
+    import torch
+
+    most = 2 * len(state) + 64  # a parameter may be set twice while a module is made
+    try:
+        with torch.device("meta"), _at_most(most):
+            shapes = {k: tuple(v.shape) for k, v in build(args).state_dict().items()}
+    except NotImplementedError:  # it computes with its tensors, and "meta" has no data
+        return
+    there = {key: tuple(value.shape) for key, value in state.items()}
+    for key in [*there, *shapes]:
+        if there.get(key) != shapes.get(key):
+            raise _AnotherConfigError(
+                f"{key} is {there.get(key, 'missing')} in the file, and "
+                f"{shapes.get(key, 'missing')} by the card."
+            )
+
+
+@contextlib.contextmanager
+def _at_most(parameters: int) -> Iterator[None]:
+    """Stop this thread's making of modules at a number of parameters and modules."""
+    from torch.nn.modules import module as modules
+
+    left, thread = [parameters, 64 * parameters], threading.get_ident()
+
+    def count(which: int) -> Any:
+        def seen(*_: Any) -> None:
+            if threading.get_ident() != thread:
+                return
+            left[which] -= 1
+            if left[which] < 0:
+                raise _AnotherConfigError("the card asks for many more parameters.")
+
+        return seen
+
+    handles = [
+        modules.register_module_parameter_registration_hook(count(0)),
+        modules.register_module_module_registration_hook(count(1)),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _summary(error: Exception) -> str:

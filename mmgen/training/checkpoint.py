@@ -15,8 +15,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
-import pickle
 import re
 import shutil
 from collections.abc import Iterable
@@ -131,14 +131,14 @@ def load(path: Path) -> Checkpoint:
         except OSError as error:
             raise _damaged(path / name, error.strerror or str(error)) from error
         digest = hashlib.sha256(contents[name]).hexdigest()
-        if digest != about.get("sha256", {}).get(name):
+        if digest != about["sha256"].get(name):
             raise _damaged(path / name, "its hash is not the one noted when written")
     try:
         # weights_only: an object that is not plain data is refused, not built.
         optimizers = torch.load(
             io.BytesIO(contents["state.pt"]), map_location="cpu", weights_only=True
         )
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # whatever a damaged archive meets in torch's reader
         raise _damaged(
             path / "state.pt", "it holds more than plain tensors, or is cut short"
         ) from error
@@ -257,10 +257,17 @@ def _read_json(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise _damaged(path, error.strerror or str(error)) from error
-    except ValueError as error:  # UnicodeDecodeError is one too
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is one too
         raise _damaged(path, f"it is not JSON ({error})") from error
-    if not isinstance(data, dict) or not isinstance(data.get("step"), int):
+    if not isinstance(data, dict) or type(data.get("step")) is not int:
         raise _damaged(path, "it names no step")
+    if not isinstance(data.get("sha256"), dict):
+        raise _damaged(path, "it names no hashes")
+    seconds = data.get("seconds", 0.0)
+    if not isinstance(seconds, float | int) or not 0 <= seconds < math.inf:
+        raise _damaged(path, f"its seconds are {seconds!r:.60}")
+    if not 0 <= data["step"] < 2**63:
+        raise _damaged(path, f"its step is {data['step']!r:.60}")
     return data
 
 

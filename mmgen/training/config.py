@@ -11,6 +11,8 @@ SCALES = ("smoke", "laptop", "full")
 PRECISIONS = ("32-true", "bf16-mixed")
 SCHEDULES = ("constant", "cosine")
 PROGRESS = ("auto", "bar", "line", "none")
+MOST_PROCESSES = 1024  # on one machine: far more than any has use for
+ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
 # Those that copy the whole model to every process. A sharded strategy makes optimisers
 # after wrapping and hides single parameters, which freezing per phase and the averages
 # both need; Fabric shards on GPUs alone, so that no test on a processor could hold it;
@@ -77,8 +79,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("out", "start_from"):
-            if isinstance(getattr(self, name), Path):
-                object.__setattr__(self, name, str(getattr(self, name)))
+            value = getattr(self, name)
+            if isinstance(value, Path):
+                object.__setattr__(self, name, str(value))
+            _require(value != "", name, value, "a folder, or None")
         for name in (
             "steps",
             "batch_size",
@@ -90,6 +94,9 @@ class TrainingConfig:
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
         for name in ("warmup_steps", "sample_every", "workers"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        for name in ("devices", "workers"):
+            value = getattr(self, name)
+            _require(value <= MOST_PROCESSES, name, value, f"at most {MOST_PROCESSES}")
         _require(0 <= self.ema_decay < 1, "ema_decay", self.ema_decay, "in [0, 1)")
         _require(0 <= self.seed < 2**63, "seed", self.seed, "in 0..2^63 - 1")
         for name in ("gradient_clip", "max_minutes"):
@@ -100,6 +107,7 @@ class TrainingConfig:
             ("schedule", SCHEDULES),
             ("progress", PROGRESS),
             ("strategy", STRATEGIES),
+            ("accelerator", ACCELERATORS),
         ):
             value = getattr(self, name)
             _require(value in choices, name, value, "one of " + ", ".join(choices))

@@ -38,6 +38,7 @@ def launch(config: TrainingConfig) -> Any:
             switch = "broadcast_buffers"
         options: dict[str, Any] = {switch: False}
         strategy = DDPStrategy(**options)
+    _check_accelerator(config)
     fabric = Fabric(
         accelerator=config.accelerator,
         devices=config.devices,
@@ -47,6 +48,25 @@ def launch(config: TrainingConfig) -> Any:
     )
     fabric.launch()
     return fabric
+
+
+def _check_accelerator(config: TrainingConfig) -> None:
+    """Refuse devices that this machine does not have.
+
+    Raises:
+        ValueError: the field, what it got and what there is.
+    """
+    kind = "cuda" if config.accelerator == "gpu" else config.accelerator
+    counts = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }
+    if kind in counts and counts[kind] < config.devices:
+        raise ValueError(
+            f"accelerator={config.accelerator!r} with devices={config.devices} cannot "
+            f"be had: torch finds {counts[kind]} such devices here. Leave accelerator "
+            f"at 'auto', or say 'cpu'."
+        )
 
 
 def main_process() -> bool:

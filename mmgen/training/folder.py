@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmgen.configs import to_json
+from mmgen.configs import check_arguments, to_json
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.files import refuse_addresses
-from mmgen.interfaces import Task
-from mmgen.registry import class_path
+from mmgen.data.vocabulary import Vocabulary
+from mmgen.interfaces import DataInfo, Task
+from mmgen.registry import DATASETS, class_path, find_class
 from mmgen.training import checkpoint as checkpoints
 from mmgen.training.checkpoint import Checkpoint
 from mmgen.training.config import TrainingConfig
 from mmgen.training.errors import CheckpointError
+
+# Options of data sets that say where one lies. The words that it must have are told
+# apart by their digest, wherever they come from.
+PLACES = ("root", "vocabulary")
 
 
 def describe(
@@ -28,21 +34,30 @@ def describe(
         "config": class_path(type(task.config)),
         "task_config": to_json(task.config),
         "dataset": describe_dataset(dataset),
+        "known": {
+            "max_tokens": dataset.max_tokens,
+            "attributes": {k: list(v) for k, v in dataset.attributes.items()},
+            "synonyms": dict(dataset.synonyms),
+        },
         "training": to_json(config),
     }
 
 
 def describe_dataset(dataset: CaptionedDataset) -> dict[str, Any]:
     """What makes a data set again, and a digest of its vocabulary."""
-    tokens = json.dumps(dataset.vocabulary.to_json(), ensure_ascii=False)
     return {
         "name": dataset.name,
         "split": dataset.split,
         "image_size": dataset.image_size,
         "language": dataset.language,
         "options": dataset.options,
-        "vocabulary": hashlib.sha256(tokens.encode()).hexdigest()[:16],
+        "vocabulary": _digest(dataset.vocabulary),
     }
+
+
+def _digest(vocabulary: Vocabulary) -> str:
+    tokens = json.dumps(vocabulary.to_json(), ensure_ascii=False)
+    return hashlib.sha256(tokens.encode()).hexdigest()[:16]
 
 
 def load_described(
@@ -69,12 +84,55 @@ def load_described(
         name: tuple(value) if isinstance(value, list) else value
         for name, value in about["options"].items()
     }
+    if about["name"] in DATASETS:
+        check_arguments(find_class(DATASETS[about["name"]]), options)
     return load_dataset(
         about["name"],
         split=about["split"],
         image_size=about["image_size"],
         language=about["language"],
         **options,
+    )
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a run's folder knows of its data set: enough to build networks, and draw."""
+
+    name: str
+    image_size: int
+    language: str
+    vocabulary: Vocabulary
+    max_tokens: int
+    attributes: dict[str, tuple[str, ...]]
+    synonyms: Mapping[str, str]
+    alternatives: None = None  # training alone asks for them
+
+
+def known_data(folder: Path, about: dict[str, Any]) -> DataInfo | None:
+    """What a run was built for, by its folder alone; None where an older version wrote.
+
+    Args:
+        folder: of the run.
+        about: its config.json.
+
+    Raises:
+        ValueError, OSError: a vocabulary that is missing, damaged or not the run's.
+    """
+    if "known" not in about:
+        return None
+    path, data, known = folder / "vocabulary.json", about["dataset"], about["known"]
+    vocabulary = Vocabulary.load(path)
+    if _digest(vocabulary) != data["vocabulary"]:
+        raise ValueError(f"{path} is not the vocabulary that the run was trained with.")
+    return Known(
+        data["name"],
+        data["image_size"],
+        data["language"],
+        vocabulary,
+        known["max_tokens"],
+        {name: tuple(values) for name, values in known["attributes"].items()},
+        known["synonyms"],
     )
 
 
@@ -124,31 +182,50 @@ def load_start(path: Path, dataset: CaptionedDataset) -> Checkpoint:
 
 
 def check_same(
-    about: dict[str, Any], saved: Checkpoint, dataset: CaptionedDataset, path: Path
+    about: dict[str, Any],
+    saved: Checkpoint,
+    dataset: CaptionedDataset | None,
+    path: Path,
+    places: Collection[str],
 ) -> None:
     """Refuse a checkpoint of another config or another data set.
 
     Args:
         about: the run's config.json.
         saved: a checkpoint of the run.
-        dataset: what the run is to go on with.
+        dataset: what the run is to go on with, if it goes on.
         path: of the checkpoint.
+        places: fields of the task's config that say where trained models lie; as with
+            ``PLACES``, what lies there may have moved.
 
     Raises:
         CheckpointError: they differ; the message says in what.
     """
     for key in ("task", "task_config", "dataset"):
         there, here = saved.about.get(key), about[key]
-        if there != here:
+        if _unplaced(there, places) != _unplaced(here, places):
             raise CheckpointError(
                 f"{path} is of another config than the run: {_difference(there, here)}."
             )
+    if dataset is None:
+        return
     described = json.loads(json.dumps(describe_dataset(dataset)))  # tuples as in JSON
-    if described != about["dataset"]:
+    if _unplaced(described, ()) != _unplaced(about["dataset"], ()):
         raise CheckpointError(
             f"the data set is not the one that {path} was trained on: "
             f"{_difference(about['dataset'], described)}."
         )
+
+
+def _unplaced(described: Any, places: Collection[str]) -> Any:
+    """The description of a config or a data set without where things lie."""
+    if not isinstance(described, dict):
+        return described
+    kept = {name: value for name, value in described.items() if name not in places}
+    options = kept.get("options")
+    if isinstance(options, dict):
+        kept["options"] = {k: v for k, v in options.items() if k not in PLACES}
+    return kept
 
 
 def _difference(there: Any, here: Any) -> str:
@@ -171,7 +248,7 @@ def read_json(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
         return {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON: {error}.") from error
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} is not a JSON object.")

@@ -13,7 +13,7 @@ import torch
 from mmgen.data.files import write_json
 from mmgen.training import checkpoint as checkpoints
 from mmgen.training import manifest as manifests
-from mmgen.training.errors import TrainingError
+from mmgen.training.errors import CheckpointError, TrainingError
 from mmgen.training.folder import read_json, run_folder
 from mmgen.training.logs import Row
 
@@ -84,9 +84,16 @@ class Record:
 
     def _follow(self, before: dict[str, Any]) -> None:
         """Put the commands and commits of an earlier manifest in front."""
-        self._commands = [*before.get("commands", []), *self._commands]
-        earlier = before.get("commits", [before.get("commit")])
-        self._commits = [*earlier, *self._commits]
+        commits = before.get("commits", [before.get("commit")])
+        past = {"commands": before.get("commands", []), "commits": commits}
+        for name, values in past.items():
+            if not isinstance(values, list):
+                raise CheckpointError(
+                    f"manifest.json of the run lists no {name}: it has {values!r:.60}. "
+                    f"Remove it to go on without what it says of the past."
+                )
+        self._commands = [*past["commands"], *self._commands]
+        self._commits = [*commits, *self._commits]
 
     def write(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from torch import nn
 from mmgen import pretrained
 from mmgen.configs import from_json
 from mmgen.data.dataset import CaptionedDataset
-from mmgen.interfaces import DataInfo, Task
+from mmgen.data.files import write_json
+from mmgen.interfaces import NOTHING, DataInfo, Task
 from mmgen.registry import stored_class
 from mmgen.training import checkpoint as checkpoints
 from mmgen.training.average import Average
@@ -23,7 +25,9 @@ from mmgen.training.config import TrainingConfig
 from mmgen.training.devices import main_process
 from mmgen.training.errors import CheckpointError
 from mmgen.training.folder import (
+    PLACES,
     check_same,
+    known_data,
     last_checkpoint,
     load_described,
     read_json,
@@ -63,14 +67,17 @@ class Run:
     def load(cls, path: str | Path, dataset: CaptionedDataset | None = None) -> Run:
         """The last checkpoint of a run's folder, not trained any further.
 
+        The data set is not read: what the networks are built for stands in the folder.
+
         Args:
             path: the folder, or one checkpoint in it.
-            dataset: needed only for a data set that ``load_dataset`` does not know.
+            dataset: needed only where an older version wrote the run, and
+                ``load_dataset`` does not know its data set.
 
         Raises:
             CheckpointError: no run there, or one that is damaged or of another config.
         """
-        opened = _open(path, dataset, {})
+        opened = _open(path, dataset, trains=False)
         networks = dict(opened.task.networks)
         averaged = {name: networks[name] for name in opened.task.averaged}
         average = Average(averaged, opened.config.ema_decay)
@@ -85,6 +92,7 @@ class Run:
         cls,
         path: str | Path,
         dataset: CaptionedDataset | None = None,
+        moved: Mapping[str, str] = NOTHING,
         **changes: Any,
     ) -> Run:
         """Go on with a run exactly where its last checkpoint stands.
@@ -92,6 +100,9 @@ class Run:
         Args:
             path: the run's folder, or one checkpoint in it.
             dataset: needed only for a data set that ``load_dataset`` does not know.
+            moved: where things lie that the run was told another place of: the data
+                set (``root``, ``vocabulary``), or models that the task requires (the
+                field of its config, such as ``damsm``). It is noted in config.json.
             changes: fields of TrainingConfig that decide how long and where to train
                 (``steps``, ``max_minutes``, ``devices`` …), not what is learned.
 
@@ -99,7 +110,8 @@ class Run:
             CheckpointError: no run there, or one that is damaged or of another config.
             ValueError: a change that would make it another run.
         """
-        opened = _open(path, dataset, changes)
+        opened = _open(path, dataset, moved=moved, changes=changes)
+        assert opened.dataset is not None  # read, since the run trains
         return _train(Loop(opened.task, opened.dataset, opened.config, opened.saved))
 
 
@@ -184,12 +196,17 @@ class _Opened:
     folder: Path
     config: TrainingConfig
     task: Task  # new networks: the weights are in ``saved``
-    dataset: CaptionedDataset
+    dataset: CaptionedDataset | None  # None: only what the folder knows of it
     saved: Checkpoint
 
 
 def _open(
-    path: str | Path, dataset: CaptionedDataset | None, changes: dict[str, Any]
+    path: str | Path,
+    dataset: CaptionedDataset | None,
+    *,
+    trains: bool = True,
+    moved: Mapping[str, str] = NOTHING,
+    changes: Mapping[str, Any] = NOTHING,
 ) -> _Opened:
     folder, newest = run_folder(Path(path)), last_checkpoint(Path(path))
     about = read_json(folder / "config.json")
@@ -198,22 +215,93 @@ def _open(
         config = from_json(TrainingConfig, about["training"])
         task_class = stored_class(about["task"], "build", "training_step")
         config_class = stored_class(about["config"], "TRAINING")
+        places = required_fields(
+            task_class, from_json(config_class, about["task_config"])
+        )
+        about = _moved(about, places, moved)
         task_config = from_json(config_class, about["task_config"])
-        dataset = dataset or load_described(about["dataset"])
-    except (KeyError, TypeError, ValueError) as error:
+        known = None if dataset or trains else known_data(folder, about)
+        if dataset is None and known is None:
+            dataset = _described_data(about["dataset"], folder, moved)
+    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         raise CheckpointError(
-            f"{folder / 'config.json'} does not describe a run: {error}"
+            f"{folder / 'config.json'} does not describe a run: {_named(error)}"
         ) from error
-    check_same(about, saved, dataset, newest)
+    check_same(about, saved, dataset, newest, places)
     config = _changed(config, changes)
     if folder != Path(config.out or ""):
         config = replace(config, out=str(folder))  # the folder was moved
     torch.manual_seed(config.seed)
-    task = build(task_class, task_config, dataset)
+    data = dataset or known
+    assert data is not None
+    task = build(task_class, task_config, data)
+    if moved and main_process():
+        write_json(folder / "config.json", about)
     return _Opened(folder, config, task, dataset, saved)
 
 
-def _changed(config: TrainingConfig, changes: dict[str, Any]) -> TrainingConfig:
+def _named(error: Exception) -> str:
+    """An error as a clause; a KeyError is only the name of what is missing."""
+    if isinstance(error, KeyError):
+        return f"it has no {error}."
+    return str(error) or type(error).__name__
+
+
+def required_fields(task_class: type[Task], config: Any) -> tuple[str, ...]:
+    """Fields of a method's config that name the trained models it is built on."""
+    needed = set(task_class.requires(config).values())
+    return tuple(
+        field.name
+        for field in dataclasses.fields(config)
+        if isinstance(value := getattr(config, field.name), str) and value in needed
+    )
+
+
+def _moved(
+    about: dict[str, Any], places: tuple[str, ...], moved: Mapping[str, str]
+) -> dict[str, Any]:
+    """A run's config.json with new places for what has moved.
+
+    Raises:
+        ValueError: a name that stands for no place of this run.
+    """
+    data, task_config = about["dataset"], about["task_config"]
+    options = data["options"]
+    known = [*(name for name in PLACES if name in options), *places]
+    foreign = sorted(set(moved) - set(known))
+    if foreign:
+        raise ValueError(
+            f"moved must name what this run was told the place of: "
+            f"{', '.join(known) or 'nothing'}; got {', '.join(foreign)}."
+        )
+    places_of_data = {k: str(v) for k, v in moved.items() if k in options}
+    models = {k: str(v) for k, v in moved.items() if k in places}
+    return {
+        **about,
+        "dataset": {**data, "options": {**options, **places_of_data}},
+        "task_config": {**task_config, **models},
+    }
+
+
+def _described_data(
+    about: dict[str, Any], folder: Path, moved: Mapping[str, str]
+) -> CaptionedDataset:
+    """The data set of a run that goes on.
+
+    Raises:
+        CheckpointError: it is not where it was.
+    """
+    try:
+        return load_described(about, moved)
+    except OSError as error:
+        raise CheckpointError(
+            f"the data that {folder} was trained on cannot be read: {error} If it has "
+            f"moved, say where to: mmgen train --resume {folder} --data-root FOLDER, "
+            f"or Run.resume({str(folder)!r}, moved={{'root': FOLDER}})."
+        ) from error
+
+
+def _changed(config: TrainingConfig, changes: Mapping[str, Any]) -> TrainingConfig:
     fixed = sorted(set(changes) - CHANGEABLE)
     if fixed:
         raise ValueError(

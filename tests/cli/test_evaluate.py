@@ -26,6 +26,22 @@ class TestEvaluate:
         assert main(["evaluate", str(run), "--count", "8"]) == 0
         assert "8 captions" in capsys.readouterr().out
 
+    def test_measures_that_can_be_had_are_written(self, tmp_path, capsys):
+        out = tmp_path / "report.json"
+        words = ["--count", "20", "--data-size", "20", "--out", str(out)]
+        assert main(["evaluate", "cgan-shapes64", *words]) == 0
+        metrics = json.loads(out.read_text())["metrics"]
+        assert metrics["semantic_accuracy"]["overall"]["n"] == 20
+        assert "--count" in metrics["r_precision"]["not_measured"]
+        text = capsys.readouterr().out
+        assert "r precision: not measured" in text
+        assert "semantic accuracy: overall" in text
+
+    def test_one_checkpoint(self, run, capsys):
+        checkpoint = run / "checkpoints" / "step-00000002"
+        assert main(["evaluate", str(checkpoint), "--count", "8"]) == 0
+        assert "step-00000002 on shapes (test), 8 captions" in capsys.readouterr().out
+
     def test_bad_input(self, capsys, run, tmp_path):
         assert "unknown model" in fails(capsys, "evaluate", "nothing")
         assert "--count" in fails(capsys, "evaluate", run, "--count", "0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -57,6 +58,27 @@ assert not slow & set(sys.modules), slow & set(sys.modules)
         subprocess.run([sys.executable, "-c", code], check=True)
 
 
+class TestRuns:
+    def test_each_checkpoint_draws(self, run, tmp_path):
+        drawn = []
+        last, first = (f"checkpoints/step-{i:08d}" for i in (4, 2))
+        for name in ("", last, first):
+            out = tmp_path / "a.png"
+            words = ["a red star", "--seed", "3", "--out", str(out)]
+            assert main(["sample", str(run / name), *words]) == 0
+            drawn.append(out.read_bytes())
+        assert drawn[0] == drawn[1] != drawn[2]
+
+    def test_a_run_whose_sampler_is_missing_draws_the_same(self, run, tmp_path):
+        copy = tmp_path / "copy"
+        shutil.copytree(run, copy)
+        (copy / "sampler.json").unlink()
+        out = [str(tmp_path / f"{i}.png") for i in range(2)]
+        for folder, path in zip((run, copy), out, strict=True):
+            assert main(["sample", str(folder), "a red star", "--out", path]) == 0
+        assert Path(out[0]).read_bytes() == Path(out[1]).read_bytes()
+
+
 class TestBadInput:
     def test_model(self, capsys, weights):
         line = fails(capsys, "sample", weights.with_stem("tiney"), "a star")
@@ -99,6 +121,32 @@ class TestBadInput:
         assert "SHA-256" in fails(
             capsys, "sample", tmp_path / "tiny.safetensors", "a star"
         )
+
+    def test_weights_without_their_card(self, capsys, weights, tmp_path):
+        alone = tmp_path / "only.safetensors"
+        line = fails(capsys, "sample", alone, "a star")
+        assert "no such file" in line
+        alone.write_bytes(weights.read_bytes())
+        line = fails(capsys, "sample", alone, "a star")
+        assert "without its card" in line and "only.json" in line
+
+    def test_numbers_that_nothing_holds(self, capsys, weights):
+        line = fails(capsys, "sample", weights, "a star", "--seed", "9" * 20)
+        assert "--seed must lie in -2^63..2^63 - 1; got 9999" in line
+        line = fails(capsys, "sample", weights, "a star", "--copies", "10" * 8)
+        assert "--copies must lie in 1..10000" in line
+
+    @pytest.mark.parametrize("device", ["gpu", "", "cuda:x", "meta", "cpu:-1", "tpu:0"])
+    def test_a_device_of_no_kind(self, capsys, weights, device):
+        line = fails(capsys, "sample", weights, "a star", f"--device={device}")
+        assert "--device must be cpu, cuda" in line and repr(device) in line
+
+    @pytest.mark.parametrize("command", ["sample", "evaluate"])
+    @pytest.mark.parametrize("device", ["cuda:7", "mps", "cpu:1"])
+    def test_a_device_that_is_not_there(self, capsys, weights, device, command):
+        words = ("a star",) if command == "sample" else ()
+        line = fails(capsys, command, weights, *words, "--device", device)
+        assert f"--device {device}: " in line
 
     def test_device(self, capsys, weights):
         import torch

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
+import torch
 
 from mmgen.cli import main
+from mmgen.data import load_dataset
+from mmgen.data.storage.shards import pack
 from mmgen.presets import Preset, find
+from mmgen.pretrained import load
 from mmgen.registry import METHODS
-from mmgen.training import Run
+from mmgen.training import CheckpointError, Run
 from mmgen.training import checkpoint as checkpoints
 from tests.cli.calls import QUIET, fails
 
@@ -54,6 +59,16 @@ class TestTrain:
         )
         assert all((a[key] == b[key]).all() for key in a)
 
+    def test_one_process_alone_says_what_came_of_it(
+        self, monkeypatch, tmp_path, capsys
+    ):
+        words = ["train", "vae", "--scale", "smoke", "--data-size", "8", *QUIET]
+        assert main([*words, "--out", str(tmp_path / "a")]) == 0
+        assert capsys.readouterr().out.count("next: mmgen sample") == 1
+        monkeypatch.setattr("mmgen.training.devices.main_process", lambda: False)
+        assert main([*words, "--out", str(tmp_path / "b")]) == 0
+        assert capsys.readouterr().out == ""
+
     def test_resume(self, run, tmp_path, capsys):
         copy = tmp_path / "copy"
         shutil.copytree(run, copy)
@@ -61,6 +76,100 @@ class TestTrain:
         assert "6 steps" in capsys.readouterr().out
         assert main(["train", "cgan", "--resume", str(copy), "--steps", "7"]) == 0
         assert Run.load(copy).manifest["steps"] == 7
+
+
+class TestMoved:
+    """Data and models that lie elsewhere than they did when the run was begun."""
+
+    @pytest.fixture
+    def moved(self, tmp_path) -> tuple[Path, Path]:
+        """A run trained on shards, and where these lie now."""
+        before, now, out = (tmp_path / name for name in ("old", "new", "run"))
+        pack(load_dataset("shapes", "train", 32, size=16, objects=(1,)), before, 8)
+        words = ["train", "cgan", "--scale", "smoke", "--image-size", "32", *QUIET]
+        words += ["--data", "shards", "--data-root", str(before), "--out", str(out)]
+        assert main(words) == 0
+        before.rename(now)
+        return out, now
+
+    def test_drawing_needs_the_folder_alone(self, moved, tmp_path, monkeypatch):
+        out, _ = moved
+        drawn = Run.load(out).sampler().sample(["a red star"], seed=1)
+        sampler = load(out)
+        assert torch.equal(drawn, sampler.sample(["a red star"], seed=1))
+        monkeypatch.setattr(
+            "mmgen.training.folder.load_described", lambda *_: pytest.fail("data read")
+        )
+        for name in ("", "checkpoints/step-00000004"):
+            picture = str(tmp_path / "a.png")
+            assert main(["sample", str(out / name), "a star", "--out", picture]) == 0
+        (out / "sampler.json").unlink()
+        assert main(["sample", str(out), "a star", "--out", picture]) == 0
+
+    def test_going_on_says_what_to_do_and_then_does(self, moved, capsys):
+        out, now = moved
+        line = fails(capsys, "train", "--resume", out, "--steps", "5")
+        assert "no manifest" in line and f"--resume {out} --data-root" in line
+        words = ["train", "--resume", str(out), "--steps", "5", *QUIET]
+        assert main([*words, "--data-root", str(now)]) == 0
+        assert Run.load(out).manifest["steps"] == 5
+        # the new place is noted: it need not be said again, and evaluate finds it too
+        assert main([*words[:-4], "6", *QUIET]) == 0
+        about = json.loads((out / "config.json").read_text())
+        assert about["dataset"]["options"]["root"] == str(now)
+        assert load(out).card["data"]["options"]["root"] == str(now)
+        words = ["evaluate", str(out), "--split", "train", "--count", "4"]
+        assert main(words) == 0
+
+    def test_it_is_the_same_run(self, moved, tmp_path):
+        """As if nothing had moved."""
+        out, now = moved
+        copy = tmp_path / "copy"
+        shutil.copytree(out, copy)
+        quiet = {"progress": "none", "tensorboard": False}
+        Run.resume(out, moved={"root": str(now)}, steps=8, **quiet)
+        now.rename(tmp_path / "old")
+        Run.resume(copy, steps=8, **quiet)
+        a, b = (
+            checkpoints.load(checkpoints.newest(folder / "checkpoints")).weights
+            for folder in (out, copy)
+        )
+        assert all((a[key] == b[key]).all() for key in a)
+
+    def test_other_data_is_refused(self, moved, tmp_path, capsys):
+        out, _ = moved
+        other = tmp_path / "other"
+        pack(load_dataset("shapes", "train", 32, "zh", size=16), other, 8)
+        words = ("train", "--resume", out, "--steps", "5", "--data-root", other)
+        assert "language must be 'zh'" in fails(capsys, *words)
+        line = fails(capsys, "train", "--resume", out, "--data-augment", "True")
+        assert "unknown option '--data-augment'" in line
+        with pytest.raises(CheckpointError, match=r"moved must name.*root.*got size"):
+            Run.resume(out, moved={"size": "3"})
+
+    def test_words_that_are_not_the_runs(self, moved):
+        out, _ = moved
+        path = out / "vocabulary.json"
+        path.write_text(path.read_text().replace('"red"', '"rot"'))
+        with pytest.raises(CheckpointError, match="is not the vocabulary"):
+            Run.load(out)
+
+    def test_a_model_that_it_is_built_on(self, tmp_path, capsys):
+        matcher, out = tmp_path / "matcher", tmp_path / "attngan"
+        small = ["--scale", "smoke", *QUIET]
+        assert main(["train", "damsm", *small, "--out", str(matcher)]) == 0
+        about = json.loads((matcher / "config.json").read_text())
+        size = str(about["dataset"]["image_size"])
+        language = about["dataset"]["language"]
+        words = ["train", "attngan", *small, "--damsm", str(matcher), "--language"]
+        assert main([*words, language, "--out", str(out)]) == 0, size
+        now = tmp_path / "elsewhere"
+        matcher.rename(now)
+        line = fails(capsys, "train", "--resume", out, "--steps", "9")
+        assert "config.damsm must name" in line
+        go_on = ["train", "--resume", str(out), "--steps", "9", *QUIET]
+        assert main([*go_on, "--damsm", str(now)]) == 0
+        assert main(["train", "--resume", str(out), "--steps", "10", *QUIET]) == 0
 
 
 class TestPreset:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from toy_task import CONFIG, ToyConfig, ToyDataset, ToyTask, new_task
 
@@ -322,3 +323,46 @@ class TestTasks:
         task.averaged = ("encoder",)
         with pytest.raises(ValueError, match="encoder"):
             fit(task, ToyDataset(), CONFIG)
+
+
+class TestTensors:
+    """A checkpoint has the networks' tensors: all of them, and no other."""
+
+    CHANGES = (
+        ("missing", lambda t: t.pop("generator.out.bias"), "lacks .'generator.out.b"),
+        ("extra", lambda t: t.update({"generator.x": torch.zeros(2)}), "has .'gen.*x'"),
+        ("foreign", lambda t: t.update({"other.x": torch.zeros(2)}), "has .'other.x'"),
+        ("shorter", lambda t: _shorten(t, "generator.out.bias"), "out.bias has shape"),
+        ("none", lambda t: t.clear(), "lacks"),
+    )
+
+    @pytest.mark.parametrize(
+        ("change", "said"), [case[1:] for case in CHANGES], ids=[c[0] for c in CHANGES]
+    )
+    def test_restoring_refuses_others_and_changes_nothing(self, change, said):
+        networks = dict(new_task().networks)
+        before = checkpoints.flatten(networks)
+        tensors = {name: value + 1 for name, value in before.items()}
+        change(tensors)
+        with pytest.raises(CheckpointError, match=said):
+            checkpoints.restore(networks, tensors)
+        after = checkpoints.flatten(networks)
+        assert all(torch.equal(after[name], before[name]) for name in before)
+
+    @pytest.mark.parametrize("name", ["weights.safetensors", "average.safetensors"])
+    @pytest.mark.parametrize(
+        ("change", "said"), [case[1:] for case in CHANGES], ids=[c[0] for c in CHANGES]
+    )
+    def test_a_run_is_neither_loaded_nor_resumed(self, folder, name, change, said):
+        path = last(folder) / name
+        tensors = safetensors.torch.load(path.read_bytes())
+        change(tensors)
+        put(path, safetensors.torch.save(tensors))
+        with pytest.raises(CheckpointError, match=said):
+            Run.load(folder, ToyDataset())
+        with pytest.raises(CheckpointError, match=said):
+            Run.resume(folder, ToyDataset(), steps=20)
+
+
+def _shorten(tensors: dict[str, torch.Tensor], name: str) -> None:
+    tensors[name] = tensors[name][:1].clone()

@@ -33,6 +33,7 @@ from mmgen.data.vocabulary import LANGUAGES
 
 SPLIT_SIZES = {"train": 50_000, "validation": 2_000, "test": 5_000}
 SPLIT_SIZES["compositional"] = SPLIT_SIZES["test"]
+MOST = 1_000_000  # samples: all are laid out when the data set is made
 LABELS = ("shape", "colour", "size", "position")
 # Columns that teach besides captions. A background is said in a quarter of them only,
 # and without its label pictures of one object had it wrong most often.
@@ -141,6 +142,8 @@ class ShapesDataset(CaptionedDataset):
         size = SPLIT_SIZES[split] if size is None else size
         if size < 1:
             raise ValueError(f"size must be at least 1 sample; got {size}.")
+        if size > MOST:
+            raise ValueError(f"size must be at most {MOST:,} samples; got {size}.")
         self.split, self.image_size, self.language = split, image_size, language
         self.options = {
             "objects": tuple(objects),
