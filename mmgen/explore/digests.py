@@ -144,7 +144,7 @@ def _panel(axis: Axes, varies: bool) -> Iterable[str]:
     for curve in axis.lines:
         yield _points("curve", curve.get_xydata(), varies)
     for collection in axis.collections:
-        points = collection.get_offsets()
+        points: Any = collection.get_offsets()
         if len(points) < 2:  # not a cloud of points but areas or segments
             points = _joined([path.vertices for path in collection.get_paths()])
         yield _points("points", points, varies)
@@ -155,7 +155,7 @@ def _panel(axis: Axes, varies: bool) -> Iterable[str]:
         corners = patch.get_patch_transform().transform(patch.get_path().vertices)
         yield _points("area", corners, varies)
     for image in axis.images:
-        values = image.get_array()
+        values: Any = image.get_array()
         if _coloured(image):
             yield from pictures([values], varies)
             continue

