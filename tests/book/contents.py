@@ -71,7 +71,7 @@ def expected(source: Path) -> dict[str, int]:
     found = Counter(dict.fromkeys(PARTS, 0))
     for text in _markdown(source):
         found += _parts(text)
-    for cell in _cells(source, "code"):
+    for cell in _code(source):
         found["cells"] += 1
         for output in cell["outputs"]:
             data = output.get("data", {})
@@ -100,27 +100,29 @@ def words_built(page: Path) -> Counter[str]:
 
 def passages(source: Path) -> list[str]:
     """Code of a page, and what its cells printed and tabulated, without spaces."""
-    fences = [
-        token.content
-        for text in _markdown(source)
-        for token in _tokens(text)
-        if token.type in ("fence", "code_block") and not _directive(token)
-    ]
-    cells = []
-    for cell in _cells(source, "code"):
-        cells.append("".join(cell["source"]))
+    found: list[str] = []
+    for cell in _cells(source):
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            found += [
+                token.content
+                for token in _tokens(text)
+                if token.type in ("fence", "code_block") and not _directive(token)
+            ]
+            continue
+        found.append(text)
         for output in cell["outputs"]:
-            cells.append("".join(output.get("text", "")))
+            found.append("".join(output.get("text", "")))
             html = "".join(output.get("data", {}).get("text/html", ""))
-            cells.append(BeautifulSoup(html, "html.parser").get_text())
-    return ["".join(passage.split()) for passage in [*fences, *cells]]
+            found.append(BeautifulSoup(html, "html.parser").get_text())
+    return ["".join(passage.split()) for passage in found]
 
 
 def figures(source: Path) -> list[tuple[str, bytes]]:
     """Alternative text and PNG of each figure that a chapter's cells drew."""
     return [
         (output["metadata"]["image/png"]["alt"], b64decode(output["data"]["image/png"]))
-        for cell in _cells(source, "code")
+        for cell in _code(source)
         for output in cell["outputs"]
         if "image/png" in output.get("data", {})
     ]
@@ -159,18 +161,23 @@ def entries(source: Path) -> set[str]:
     return found
 
 
-def _cells(source: Path, kind: str) -> list[dict]:
-    if source.suffix != ".ipynb":
-        return []
-    cells = json.loads(source.read_text("utf-8"))["cells"]
-    return [cell for cell in cells if cell["cell_type"] == kind]
+def _cells(source: Path) -> list[dict]:
+    """Cells of a chapter; a page is one of Markdown."""
+    text = source.read_text("utf-8")
+    if source.suffix == ".ipynb":
+        return json.loads(text)["cells"]
+    # less the names that links go to
+    prose = re.sub(r"(?m)^\([\w-]+\)=$", "", text)
+    return [{"cell_type": "markdown", "source": prose}]
+
+
+def _code(source: Path) -> list[dict]:
+    return [cell for cell in _cells(source) if cell["cell_type"] == "code"]
 
 
 def _markdown(source: Path) -> list[str]:
-    if source.suffix == ".md":
-        # less the names that links go to
-        return [re.sub(r"(?m)^\([\w-]+\)=$", "", source.read_text("utf-8"))]
-    return ["".join(cell["source"]) for cell in _cells(source, "markdown")]
+    cells = [cell for cell in _cells(source) if cell["cell_type"] == "markdown"]
+    return ["".join(cell["source"]) for cell in cells]
 
 
 def _tokens(text: str) -> Iterator[Token]:
