@@ -47,16 +47,19 @@ audit: .venv/installed
 	$(AUDIT) --requirement build/lowest.txt
 
 # The book's tests look at the built pages, so they come after a build; the notebooks are
-# run again from the top and every output is compared with the committed one.
+# run again from the top and every output is compared with the committed one. What takes
+# minutes begins first, in this order, or one core would wait for it at the end. In the
+# browser the tests of a page stay together: each core has its own browser and server.
 test: book lint
-	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile --nbval \
-	  -m "not book" tests $(wildcard notebooks/*.ipynb notebooks/assignments/*/*.ipynb)
-	$(BIN)/python -m pytest -m book tests/book
+	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	  --nbval -m "not book" $(wildcard notebooks/*.ipynb) tests/classroom tests \
+	  $(wildcard notebooks/assignments/*/*.ipynb)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m book tests/book
 
 notebooks: .venv/installed
 	$(BIN)/python book/tools/execute.py
 
-# every cell of every notebook once, at the smallest size, without comparing outputs
+# every cell of every chapter once, at the smallest size, without comparing outputs
 smoke: .venv/installed
 	$(THREADS) MMGEN_SCALE=smoke $(BIN)/python -m pytest -n 2 -q \
 	  -k at_smoke_scale tests/test_notebooks.py

@@ -22,8 +22,9 @@ RESULTS = Path(__file__).resolve().parents[2] / "results"
 class AlternativeText(SphinxTransform):
     """Give a notebook's figure the alternative text that was shown with it.
 
-    ``mmgen.explore.show`` puts the words beside the PNG as plain text. MyST-NB keeps
-    both until it chooses one for the page, so they must meet before that.
+    ``mmgen.explore.show`` puts the words beside the PNG, as the first line of the plain
+    text, above numbers that nobody needs to hear. MyST-NB keeps both until it chooses
+    one for the page, so they must meet before that.
     """
 
     default_priority = 900
@@ -32,7 +33,11 @@ class AlternativeText(SphinxTransform):
         for bundle in self.document.findall(nodes.container):
             if bundle.get("nb_element") != "mime_bundle":
                 continue
-            words = [c.astext() for c in bundle if c["mime_type"] == "text/plain"]
+            words = [
+                c.astext().split("\n")[0]
+                for c in bundle
+                if c["mime_type"] == "text/plain"
+            ]
             pictures = [c for c in bundle if c["mime_type"].startswith("image/")]
             for container in pictures:
                 for image in container.findall(nodes.image):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mmgen.explore.digests import digest
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -347,16 +349,20 @@ def _check_alternative(alt: str) -> str:
     return text
 
 
-def show(figure: Figure, alt: str) -> None:
+def show(figure: Figure, alt: str, *, varies: bool = False) -> None:
     """Display a figure as a PNG with alternative text.
 
-    The text is also the output's plain text, so it is what a terminal, a screen reader
-    and the strict comparison of a notebook's outputs see.
+    The output's plain text is the alternative text and below it a few rounded numbers
+    for what is plotted: the strict comparison of a notebook's outputs sees them, and
+    so notices a picture that the code no longer draws. Pages show the PNG alone.
 
     Args:
         figure: any matplotlib figure.
         alt: what the figure shows, for a reader who cannot see it: one or two
             sentences, with the finding, without numbers that depend on the machine.
+        varies: whether what is plotted depends on the processor, as all that follows
+            from weights trained in the same notebook does; then the plain text
+            counts panels, curves, pictures and texts without their values.
 
     Raises:
         ValueError: an alternative text that says nothing, or axes without labels.
@@ -366,6 +372,7 @@ def show(figure: Figure, alt: str) -> None:
     text = _check_alternative(alt)
     for axis in figure.axes:
         _check_labels(axis)
+    plotted = digest(figure, varies)
     _set_fonts(figure)
     buffer = io.BytesIO()
     # no Software entry: the file must not change with matplotlib's version alone
@@ -373,7 +380,7 @@ def show(figure: Figure, alt: str) -> None:
         buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None}
     )
     display(
-        {"image/png": buffer.getvalue(), "text/plain": text},
+        {"image/png": buffer.getvalue(), "text/plain": f"{text}\n{plotted}"},
         raw=True,
         metadata={"image/png": {"alt": text}},
     )

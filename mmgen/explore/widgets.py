@@ -13,6 +13,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from mmgen.explore.digests import mean_colour
 from mmgen.explore.figures import _to_pixels
 
 _MAXIMUM_BYTES = 700_000  # two explorers and the figures keep a page under 3 MB
@@ -75,6 +76,15 @@ def _explorer(children: Sequence[Any], summary: str) -> Any:
     return box
 
 
+def _with_digest(summary: str, frames: Sequence[Any], varies: bool) -> str:
+    """The plain text of an explorer: what it offers, and its frames' mean colours."""
+    if varies:
+        return summary
+    # a single word: some readers see it, and the words of a chapter are counted
+    colours = ",".join(mean_colour(_to_pixels(frame)) for frame in frames)
+    return f"{summary}\n{colours}"
+
+
 def _check_size(tiles: Sequence[Any]) -> None:
     """Refuse frames that would make the page slow to load."""
     size = sum(len(tile.value) for tile in tiles)
@@ -96,7 +106,12 @@ def _check_labels(labels: Sequence[str], count: int, name: str) -> None:
 
 
 def frames_explorer(
-    frames: Sequence[Any], labels: Sequence[str], description: str, size: int = 224
+    frames: Sequence[Any],
+    labels: Sequence[str],
+    description: str,
+    size: int = 224,
+    *,
+    varies: bool = False,
 ) -> Any:
     """A slider through frames that needs no kernel.
 
@@ -106,6 +121,7 @@ def frames_explorer(
         labels: what each frame shows; read beside the slider and by screen readers.
         description: what the slider changes.
         size: width of the shown picture, CSS pixels.
+        varies: as for ``show``; the plain text leaves the frames' colours out.
 
     Returns:
         An ipywidgets box; make it the last line of a cell.
@@ -125,7 +141,7 @@ def frames_explorer(
     summary = (
         f"Explorer with {len(tiles)} pictures. {description}: {', '.join(labels)}."
     )
-    return _explorer([slider, stack], summary)
+    return _explorer([slider, stack], _with_digest(summary, frames, varies))
 
 
 def grid_explorer(
@@ -136,6 +152,8 @@ def grid_explorer(
     column_description: str,
     size: int = 224,
     start: tuple[int, int] = (0, 0),
+    *,
+    varies: bool = False,
 ) -> Any:
     """Two sliders over a table of frames, without a kernel.
 
@@ -145,6 +163,7 @@ def grid_explorer(
         row_description, column_description: names of the two sliders.
         size: width of the shown picture, CSS pixels.
         start: row and column of the picture that is shown first.
+        varies: as for ``show``; the plain text leaves the frames' colours out.
 
     Returns:
         An ipywidgets box; make it the last line of a cell.
@@ -178,8 +197,10 @@ def grid_explorer(
     table = ipywidgets.Stack(rows, selected_index=start[0])
     ipywidgets.jslink((rows_slider, "index"), (table, "selected_index"))
     summary = (
-        f"Explorer with {len(rows)} x {len(column_labels)} pictures. "
+        f"Explorer with {len(rows)}x{len(column_labels)} pictures. "
         f"{row_description}: {', '.join(row_labels)}. "
         f"{column_description}: {', '.join(column_labels)}."
     )
-    return _explorer([rows_slider, columns_slider, table], summary)
+    every = [frame for row in frames for frame in row]
+    children = [rows_slider, columns_slider, table]
+    return _explorer(children, _with_digest(summary, every, varies))

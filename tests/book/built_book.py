@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "_build" / "html"
+
+
+# one of the modules whose pages look alike: the one with most equations
+API_PAGE = "book/api/mmgen.models.vae.html"
 
 
 def pages() -> list[str]:
@@ -22,6 +27,16 @@ def pages() -> list[str]:
     return found or ["book/index.html"]  # which fails where nothing was built
 
 
+def api_pages() -> list[str]:
+    """Addresses of the pages that are made of one module's docstrings."""
+    return [page for page in pages() if page.startswith("book/api/mmgen.")]
+
+
+def together(address: str) -> object:
+    """A page as a parameter of tests that one worker runs, so that it opens it once."""
+    return pytest.param(address, marks=pytest.mark.xdist_group(address))
+
+
 @dataclass
 class Visit:
     """A page after it has settled, and what happened on the way."""
@@ -31,6 +46,12 @@ class Visit:
     failures: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     received: int = 0  # bytes over the wire, as compressed
+
+    def look(self, theme: str, width: int) -> Visit:
+        """The same page in another theme and at another width, CSS pixels."""
+        self.page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+        self.page.set_viewport_size({"width": width, "height": 900})
+        return self
 
 
 def visit(
@@ -62,10 +83,14 @@ def visit(
     page.on("requestfinished", count)
     page.goto(address + path, wait_until="networkidle")
     page.evaluate("() => window.MathJax?.startup?.promise")
-    if page.locator("pre.mermaid").count():
-        page.wait_for_selector("pre.mermaid svg")
-    views = "script[type='application/vnd.jupyter.widget-view+json']"
-    if page.locator(views).count():
-        page.wait_for_selector(".mmgen-explorer .noUi-handle")
+    # of every diagram and every explorer, not of the first
+    page.wait_for_function(
+        """() => {
+            const count = (chosen) => document.querySelectorAll(chosen).length;
+            const views = "script[type='application/vnd.jupyter.widget-view+json']";
+            return count("pre.mermaid:not(:has(svg))") === 0 &&
+                count(".mmgen-explorer:has(.noUi-handle)") === count(views);
+        }"""
+    )
     yield seen
     context.close()

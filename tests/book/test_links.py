@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
-from built_book import BUILT, pages
+from built_book import BUILT, pages, together
 
 pytestmark = pytest.mark.book
 
@@ -38,7 +38,7 @@ def _read(path: Path) -> _Links:
     return parser
 
 
-@pytest.mark.parametrize("page", pages())
+@pytest.mark.parametrize("page", [together(page) for page in pages()])
 def test_everything_that_a_page_points_to_exists(page):
     here = BUILT / page
     assert here.exists(), "there is no built book; run: make book"
@@ -57,7 +57,7 @@ def test_everything_that_a_page_points_to_exists(page):
     assert missing == []
 
 
-@pytest.mark.parametrize("page", pages())
+@pytest.mark.parametrize("page", [together(page) for page in pages()])
 def test_a_page_loads_nothing_from_another_host(page):
     loaded = [
         target
