@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -82,12 +81,13 @@ def trained_on(model: str) -> dict[str, Any]:
     Raises:
         UsageError: what the run or the card says of it cannot be read.
     """
+    from mmgen.data.files import read_object
     from mmgen.pretrained import card
 
     path = Path(model)
     if path.is_dir():
         where = run_of(path) / "config.json"
-        about = read_json(where)
+        about = read_object(where)
         data = about.get("dataset")
     else:
         name, folder = _weights(model)
@@ -115,21 +115,6 @@ def trained_on(model: str) -> dict[str, Any]:
         except ValueError as error:
             raise UsageError(f"{where} describes no data set: {error}") from error
     return told
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a run's folder.
-
-    Raises:
-        UsageError: there is none, or it cannot be read.
-    """
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.") from error
-    if not isinstance(about, dict):
-        raise UsageError(f"{path} cannot be read: it is no JSON object.")
-    return about
 
 
 def holds_run(folder: Path) -> bool:

@@ -108,6 +108,19 @@ def read_json(path: Path) -> Any:
     return json_of(path.read_bytes(), path)
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object, read as by ``read_json``.
+
+    Raises:
+        OSError: there is no such file, or it may not be read.
+        ValueError: something else; the message names the file.
+    """
+    data = read_json(path)
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} is no JSON object.")
+    return data
+
+
 def json_of(content: bytes, source: object) -> Any:
     """``content`` as ``read_json`` reads it; ``source`` is for messages."""
     text = text_of(content, source)

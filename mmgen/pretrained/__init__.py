@@ -252,11 +252,11 @@ def _no_sampler(folder: Path) -> WeightsError:
 
 
 def _read_card(path: Path) -> dict[str, Any]:
+    from mmgen.data.files import read_object
+
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(data, dict):
-            raise ValueError("it is no JSON object")
-    except (OSError, ValueError, RecursionError) as error:
+        data = read_object(path)
+    except (OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read as a card: {error}.") from error
     for field, kind in (("sampler", str), ("init_args", dict), ("sha256", str)):
         if not isinstance(data.get(field), kind):

@@ -29,7 +29,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from mmgen.data.files import write_synced
+from mmgen.data.files import read_object, write_synced
 from mmgen.training.errors import CheckpointError
 
 _NAME = re.compile(r"step-(\d{8,})")
@@ -254,12 +254,12 @@ def _damaged(path: Path, reason: str) -> CheckpointError:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_object(path)
     except OSError as error:
         raise _damaged(path, error.strerror or str(error)) from error
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is one too
-        raise _damaged(path, f"it is not JSON ({error})") from error
-    if not isinstance(data, dict) or type(data.get("step")) is not int:
+    except ValueError as error:
+        raise _damaged(path, str(error).removesuffix(".")) from error
+    if type(data.get("step")) is not int:
         raise _damaged(path, "it names no step")
     if not isinstance(data.get("sha256"), dict):
         raise _damaged(path, "it names no hashes")

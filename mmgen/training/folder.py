@@ -11,9 +11,9 @@ from typing import Any
 
 from mmgen.configs import check_arguments, to_json
 from mmgen.data.dataset import CaptionedDataset
-from mmgen.data.files import refuse_addresses
+from mmgen.data.files import read_object, refuse_addresses
 from mmgen.data.vocabulary import Vocabulary
-from mmgen.interfaces import DataInfo, Task
+from mmgen.interfaces import Alternatives, DataInfo, Task
 from mmgen.registry import DATASETS, class_path, find_class
 from mmgen.training import checkpoint as checkpoints
 from mmgen.training.checkpoint import Checkpoint
@@ -95,7 +95,7 @@ def load_described(
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Known:
     """What a run's folder knows of its data set: enough to build networks, and draw."""
 
@@ -106,7 +106,7 @@ class Known:
     max_tokens: int
     attributes: dict[str, tuple[str, ...]]
     synonyms: Mapping[str, str]
-    alternatives: None = None  # training alone asks for them
+    alternatives: Alternatives | None = None  # training alone asks for them
 
 
 def known_data(folder: Path, about: dict[str, Any]) -> DataInfo | None:
@@ -245,11 +245,8 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: a file that holds something else.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path)
     except OSError:
         return {}
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not JSON: {error}.") from error
-    if not isinstance(data, dict):
-        raise CheckpointError(f"{path} is not a JSON object.")
-    return data
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
