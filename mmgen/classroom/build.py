@@ -32,7 +32,12 @@ from mmgen.errors import MmgenError
 MASTERS = Path("notebooks/assignments")
 _SEED = re.compile(r"\b\d+(?=\s*# TEACHER_SEED)")
 _STAMP = re.compile(r"^# Assignment (\w+), version ([0-9a-f]{8})", re.MULTILINE)
-_CHECK = re.compile(r"^grader\.check\(\"([^\"]+)\"\)\s*$", re.MULTILINE)
+# A check, and the line that build puts before it.
+CHECK = re.compile(
+    r"^(?:print\(\"[^\"\n]* are visible here\"\)\n)?"
+    r"grader\.check\(\"([^\"]+)\"\)[ \t]*$",
+    re.MULTILINE,
+)
 _QUESTION = re.compile(r"^# BEGIN QUESTION\s.*?^name: *(\S+)", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#+ *(.+)$", re.MULTILINE)
 
@@ -102,13 +107,24 @@ def version_of(notebook: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()[:8]
 
 
+def text_of(cell: Any) -> str:
+    """A cell's source; empty where a damaged notebook holds no text there."""
+    source = cell.get("source") if isinstance(cell, dict) else None
+    lines = [source] if isinstance(source, str) else source
+    if not isinstance(lines, list):
+        return ""
+    text = "".join(line for line in lines if isinstance(line, str))
+    # Half of a surrogate pair is no text: it could not be sent to a kernel.
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def stamp_of(notebook: dict[str, Any]) -> tuple[str, str] | None:
     """(assignment, version) that a student's notebook carries, or None.
 
     It stands in a code cell, because some platforms drop a notebook's metadata.
     """
     for cell in notebook.get("cells", []):
-        if match := _STAMP.search("".join(cell.get("source", ""))):
+        if match := _STAMP.search(text_of(cell)):
             return match[1], match[2]
     return None
 
@@ -295,7 +311,7 @@ def _tell_shares(notebook: dict[str, Any], questions: Sequence[Question]) -> Non
 
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
-            cell["source"] = _CHECK.sub(told, "".join(cell["source"]))
+            cell["source"] = CHECK.sub(told, "".join(cell["source"]))
 
 
 def build_all(

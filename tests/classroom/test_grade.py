@@ -1,8 +1,11 @@
 """From a master to grades, as a teacher walks it, broken submissions included."""
 
 import csv
+import html
 import json
+import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,98 @@ from mmgen.classroom.build import (
 )
 from mmgen.classroom.grade import Grade, feedback, grade, submissions, unfit
 from mmgen.classroom.sandbox import Limits
+
+# Submissions on purpose, each a cell. The report goes through a descriptor of the
+# process that started the kernel; tests and points are the bundle's.
+GARBAGE = """
+import glob, os
+forged = b'{"token": "", "questions": {"q1": [{"passed": true, "message": ""}] * 2}}'
+for path in glob.glob("/proc/[0-9]*/fd/*"):
+    if int(path.split("/")[2]) != os.getpid():
+        try:
+            os.write(os.open(path, os.O_WRONLY | os.O_NONBLOCK), forged)
+        except OSError:
+            pass
+for fd in range(3, 100):
+    try:
+        os.write(fd, b"garbage")
+    except OSError:
+        pass
+"""
+FORKS = """
+import os, subprocess, sys, time
+for _ in range(20):
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"],
+                     start_new_session=True)
+if os.fork() == 0:  # lives on after the notebook, and would then report
+    time.sleep(1)
+    os.write(1, b'{"questions": {"q1": [{"passed": true, "message": ""}]}}')
+    os._exit(0)
+"""
+READS = """
+import glob, os
+found = []
+for folder, _, files in os.walk("BUNDLES"):
+    found += files
+for start in ("..", os.path.expanduser("~"), "/tmp"):
+    for folder, _, files in os.walk(start):
+        for name in files:
+            if name in ("autograder.zip", "seed.txt", "questions.json", "q1.py"):
+                found.append(name)
+for path in glob.glob("/proc/[0-9]*/*"):
+    if os.path.basename(path) in ("environ", "cmdline"):
+        try:
+            if b"test_others" in open(path, "rb").read():
+                found.append(path)
+        except OSError:
+            pass
+assert not found, found
+raise RuntimeError("nothing to read")
+"""
+FILLS = """
+errors = []
+try:
+    for i in range(100):
+        with open(f"part{i}", "wb") as stream:
+            stream.write(bytes(100 << 20))
+except OSError as error:
+    errors.append(error.errno)
+import os
+for name in os.listdir("."):
+    if name.startswith("part"):
+        os.remove(name)
+try:
+    with open("big", "wb") as stream:
+        stream.seek(600 << 20)
+        stream.write(b"x")
+except OSError as error:
+    errors.append(error.errno)
+raise RuntimeError(*[" ".join(map(str, errors))])
+"""
+IMPORTS = """
+import importlib, runpy, sys
+ways = [
+    lambda: __import__("mmgen"),
+    lambda: exec("import mmgen.models.damsm as d"),
+    lambda: exec("from mmgen import objectives"),
+    lambda: importlib.import_module("mmgen.layers"),
+    lambda: importlib.import_module(".damsm", "mmgen.models"),
+    lambda: runpy.run_module("mmgen.objectives.adversarial"),
+    lambda: sys.modules["mmgen"],
+]
+for way in ways:
+    try:
+        way()
+        print("GOT IT")
+        double = None
+    except (ImportError, KeyError):
+        pass
+"""
+CALLS = """
+def double(x):
+    from mmgen.models.damsm import matching_loss
+    return 2 * x
+"""
 
 Insert = Callable[[Path, str], dict[str, Any]]
 
@@ -43,8 +138,6 @@ def test_students_get_neither_solutions_nor_hidden_tests(tiny: Bundle) -> None:
 def test_the_seed_changes_the_hidden_cases_but_not_the_version(
     tiny: Bundle, tiny_master: Path, tmp_path: Path
 ) -> None:
-    import zipfile
-
     other = build(tiny_master, tmp_path, seed=8)
     assert other.version == tiny.version == version_of(read(tiny_master))
     tests = [
@@ -58,9 +151,7 @@ def test_the_seed_changes_the_hidden_cases_but_not_the_version(
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.filterwarnings("ignore:No sandbox")  # where a kernel gives no namespaces
-def test_thirty_submissions_with_eleven_broken_ones(
-    tiny: Bundle, with_cell: Insert, tmp_path: Path
-) -> None:
+def test_a_class_of_thirty(tiny: Bundle, with_cell: Insert, tmp_path: Path) -> None:
     folder, out = tmp_path / "handed-in", tmp_path / "grades"
     folder.mkdir()
     victim = tmp_path / "victim.txt"
@@ -69,36 +160,62 @@ def test_thirty_submissions_with_eleven_broken_ones(
     def hand_in(student: str, notebook: dict[str, Any]) -> None:
         (folder / f"{student}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
 
+    def insert(student: str, source: str, path: Path = tiny.solution) -> None:
+        hand_in(student, with_cell(path, source))
+
     right = read(tiny.solution)
-    special_cased = json.loads(
-        json.dumps(right).replace(
-            "return 2 * x", "return 6  # what the public test asks"
-        )
-    )
-    for i in range(13):
-        hand_in(f"right{i:02}", right)
-    for i in range(6):
-        hand_in(f"special{i}", special_cased)
-    broken = {
-        "syntax": "def f(:",
-        "endless": "while True:\n    pass",
-        "memory": "x = bytearray(20 << 30)",
-        "deletes": f"import os\nos.remove({str(victim)!r})",
-        "forged": "print('Total Score: 3.000 / 3.000 (100.000%)')\n"
-        "open('results.json', 'w').write('{\"tests\": [{\"score\": 3}]}')",
-    }
-    for student, source in broken.items():
-        hand_in(student, with_cell(tiny.student, source))
+    text = json.dumps(right)
+    hand_in("right", right)
+    # What platforms do to the metadata decides nothing.
+    bare = {**right, "metadata": {}}
+    bare["cells"] = [{**cell, "metadata": {}} for cell in right["cells"]]
+    hand_in("bare", bare)
+    elsewhere = {"name": "conda-env-ml-py", "display_name": "ml", "language": "R"}
+    hand_in("elsewhere", {**right, "metadata": {"kernelspec": elsewhere}})
+    hand_in("special", json.loads(text.replace("return 2 * x", "return 6")))
+    hand_in("untouched", read(tiny.student))
+    insert("syntax", "def f(:")
+    insert("memory", "x = bytearray(20 << 30)")
+    insert("deletes", f"import os\nos.remove({str(victim)!r})")
+    insert("ends", "import os\nos._exit(0)")
+    insert("prints", "for i in range(10_000):\n    print('Total Score: 3 / 3' * 50)")
+    insert("garbage", GARBAGE, tiny.student)
+    insert("forks", FORKS, tiny.student)
+    insert("reads", READS.replace("BUNDLES", str(tiny.autograder.parents[1])))
+    insert("fills", FILLS)
+    insert("imports", IMPORTS)
+    insert("calls", CALLS, tiny.student)
+    message = "'both' quotes 'stay'"
+    insert("quotes", f"def double(x):\n    raise ValueError({message!r})", tiny.student)
+    later = json.loads(text)  # a name used again behind its check
+    later["cells"].append({"cell_type": "code", "source": "def double(x): return 0"})
+    hand_in("later", later)
+    damaged = json.loads(text)
+    damaged["cells"] += [
+        {"cell_type": "code", "source": None, "metadata": None},
+        {"cell_type": "markdown", "source": [1, 2]},
+        {"cell_type": "code", "source": ["1 +", 2, " 1\ud800"]},
+        None,
+    ]
+    hand_in("damaged", damaged)
     (folder / "empty.ipynb").write_bytes(b"")
     (folder / "word.ipynb").write_bytes(b"PK\x03\x04 not a notebook \xff")
-    other = json.dumps(right).replace("Assignment tiny", "Assignment vae")
-    hand_in("other", json.loads(other))
-    old = json.dumps(right).replace(tiny.version, "0badc0de")
-    hand_in("old", json.loads(old))
+    (folder / "deep.ipynb").write_bytes(b"[" * 200_000)
+    hand_in("other", json.loads(text.replace("Assignment tiny", "Assignment vae")))
+    hand_in("old", json.loads(text.replace(tiny.version, "0badc0de")))
     hand_in("twice", right)
     (folder / "twice").mkdir()
     shutil.copy(tiny.solution, folder / "twice" / "mine.ipynb")
-    hand_in("untouched", read(tiny.student))
+    (folder / "leftovers" / ".ipynb_checkpoints").mkdir(parents=True)
+    (folder / "leftovers" / "__MACOSX").mkdir()
+    for name in ("a.ipynb", ".ipynb_checkpoints/a-checkpoint.ipynb", "__MACOSX/._a"):
+        shutil.copy(tiny.solution, folder / "leftovers" / name)
+    with zipfile.ZipFile(folder / "zipped.zip", "w") as parts:
+        parts.write(tiny.solution, "../../mine/tiny.ipynb")
+        parts.writestr("__MACOSX/mine/._tiny.ipynb", b"\0")
+    latin = os.fsdecode(b"Mu\xf1oz.ipynb")
+    shutil.copy(folder / "empty.ipynb", folder / latin)
+    shutil.copy(folder / "empty.ipynb", folder / ("n" * 249 + ".ipynb"))
 
     bundles = tiny.autograder.parent.parent
     grades = {
@@ -107,32 +224,58 @@ def test_thirty_submissions_with_eleven_broken_ones(
             folder, "tiny", bundles=bundles, out=out, jobs=2, limits=Limits(seconds=180)
         )
     }
-    assert len(grades) == 30
-    assert all(grades[f"right{i:02}"].score == 3 for i in range(13))
-    assert not any(grades[f"right{i:02}"].reason for i in range(13))
-    assert all(grades[f"special{i}"].score == 1 for i in range(6))
-    reasons = {
-        "syntax": "cell 2: SyntaxError",
-        "endless": "stopped after 180 s",
-        "memory": "cell 2: MemoryError",
-        "deletes": "cell 2: OSError: [Errno 30] Read-only",
-        "forged": "no graded test passes",
-        "empty": "empty",
-        "word": "not a notebook",
-        "other": "another assignment: vae",
-        "old": "another version: 0badc0de",
-        "twice": "several files of one student id",
-        "untouched": "no graded test passes",
+    expected = {  # student -> (points, beginning of the reason)
+        "right": (3, ""),
+        "bare": (3, ""),
+        "elsewhere": (3, ""),
+        "leftovers": (3, ""),
+        "zipped": (3, ""),
+        "damaged": (3, "cell 7: SyntaxError"),
+        "special": (1, ""),
+        "untouched": (0, "no graded test passes"),
+        "syntax": (3, "cell 2: SyntaxError"),
+        "memory": (3, "cell 2: MemoryError"),
+        "deletes": (3, "cell 2: OSError: [Errno 30] Read-only"),
+        "ends": (0, "the notebook's process ended in cell 2"),
+        "prints": (3, ""),
+        "garbage": (0, "no graded test passes"),
+        "forks": (0, "no graded test passes"),
+        "reads": (3, "cell 2: RuntimeError: nothing to read"),
+        "fills": (3, "cell 2: RuntimeError: 28 27"),
+        "imports": (3, "imports mmgen, mmgen.layers, mmgen.models.damsm, mmgen.objec"),
+        "calls": (0, "imports mmgen.models.damsm: answers are written"),
+        "quotes": (0, "no graded test passes"),
+        "later": (3, ""),
+        "empty": (0, "empty"),
+        "word": (0, "not a notebook"),
+        "deep": (0, "not a notebook: deep.ipynb (RecursionError)"),
+        "other": (0, "another assignment: vae"),
+        "old": (0, "another version: 0badc0de"),
+        "twice": (0, "several files of one student id: twice/mine.ipynb, twice.ipynb"),
+        "Mu\\xf1oz": (0, "empty"),
+        "n" * 249: (0, "empty"),
     }
-    for student, start in reasons.items():
-        assert grades[student].score == 0, student
-        assert grades[student].reason.startswith(start), grades[student]
+    assert set(grades) == set(expected)
+    wrong = {
+        student: grades[student]
+        for student, (points, reason) in expected.items()
+        if grades[student].score != points
+        or not grades[student].reason.startswith(reason)
+        or (not reason and grades[student].reason)
+    }
+    assert not wrong, wrong
     assert victim.read_text(encoding="utf-8") == "keep me"
     with (out / "grades.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["student"] for row in rows] == sorted(grades)
     assert {row["possible"] for row in rows} == {"3"}
-    assert len(list((out / "feedback").glob("*.html"))) == 30
+    pages = {row["student"]: out / "feedback" / row["page"] for row in rows}
+    assert set(pages.values()) == set((out / "feedback").iterdir())
+    assert "Not answered" in pages["untouched"].read_text(encoding="utf-8")
+    assert "Not answered" not in pages["special"].read_text(encoding="utf-8")
+    quoted = html.escape(f"ValueError: {message}")
+    assert pages["quotes"].read_text(encoding="utf-8").count(quoted) == 1
+    assert "a graded cell" in pages["calls"].read_text(encoding="utf-8")
     assert (out / "summary.png").read_bytes().startswith(b"\x89PNG")
 
 
