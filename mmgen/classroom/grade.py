@@ -388,7 +388,7 @@ def page_names(students: Sequence[str]) -> dict[str, str]:
     used = set()
     for student in students:
         plain = re.sub(r"[^\w.@+-]", "_", student).lstrip(".")
-        plain = plain.encode()[:150].decode("utf-8", "ignore")
+        plain = plain.encode()[:150].decode("utf-8", "ignore") or "_"
         # Some file systems hold Ana and ana, or two ways to write ñ, for one name.
         if plain != student or _alike(plain) in used:
             plain += f"-{hashlib.sha256(student.encode()).hexdigest()[:8]}"

@@ -33,7 +33,8 @@ def shown(name: str) -> str:
 def _left_by_a_system(parts: tuple[str, ...]) -> bool:
     """Whether a path is one that editors, browsers and macOS leave behind."""
     known = {"__macosx", "thumbs.db", "desktop.ini"}
-    return any(part.startswith(".") or part.lower() in known for part in parts)
+    names = [part for part in parts if part not in (".", "..")]
+    return any(name.startswith(".") or name.lower() in known for name in names)
 
 
 def submissions(folder: Path) -> dict[str, list[Path]]:

@@ -5,6 +5,8 @@ import html
 import json
 import os
 import shutil
+import stat
+import tomllib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,17 +14,25 @@ from typing import Any
 
 import pytest
 
+import mmgen.classroom.grade as grading
 from mmgen.classroom.build import (
     Bundle,
+    Case,
+    Question,
     build,
     bundle,
+    install_command,
     masters,
     stamp_of,
     teacher_seed,
+    titles_of,
     version_of,
 )
-from mmgen.classroom.grade import Grade, feedback, grade, submissions, unfit
+from mmgen.classroom.build import main as build_command
+from mmgen.classroom.grade import Grade, feedback, grade, page_names, unfit
+from mmgen.classroom.handed_in import BIGGEST, Unfit, content_of, submissions
 from mmgen.classroom.sandbox import Limits
+from mmgen.cli import main
 
 # Submissions on purpose, each a cell. The report goes through a descriptor of the
 # process that started the kernel; tests and points are the bundle's.
@@ -35,11 +45,6 @@ for path in glob.glob("/proc/[0-9]*/fd/*"):
             os.write(os.open(path, os.O_WRONLY | os.O_NONBLOCK), forged)
         except OSError:
             pass
-for fd in range(3, 100):
-    try:
-        os.write(fd, b"garbage")
-    except OSError:
-        pass
 """
 FORKS = """
 import os, subprocess, sys, time
@@ -54,13 +59,10 @@ if os.fork() == 0:  # lives on after the notebook, and would then report
 READS = """
 import glob, os
 found = []
-for folder, _, files in os.walk("BUNDLES"):
-    found += files
-for start in ("..", os.path.expanduser("~"), "/tmp"):
+for start in ("BUNDLES", "CLASS", os.path.expanduser("~")):
     for folder, _, files in os.walk(start):
-        for name in files:
-            if name in ("autograder.zip", "seed.txt", "questions.json", "q1.py"):
-                found.append(name)
+        found += [name for name in files if "autograder" in name or "q1" in name]
+        found += files if start in ("BUNDLES", "CLASS") else []
 for path in glob.glob("/proc/[0-9]*/*"):
     if os.path.basename(path) in ("environ", "cmdline"):
         try:
@@ -109,11 +111,6 @@ for way in ways:
         double = None
     except (ImportError, KeyError):
         pass
-"""
-CALLS = """
-def double(x):
-    from mmgen.models.damsm import matching_loss
-    return 2 * x
 """
 
 Insert = Callable[[Path, str], dict[str, Any]]
@@ -165,6 +162,10 @@ def test_a_class_of_thirty(tiny: Bundle, with_cell: Insert, tmp_path: Path) -> N
 
     right = read(tiny.solution)
     text = json.dumps(right)
+
+    def answered(answer: str) -> dict[str, Any]:
+        return json.loads(text.replace("return 2 * x", json.dumps(answer)[1:-1]))
+
     hand_in("right", right)
     # What platforms do to the metadata decides nothing.
     bare = {**right, "metadata": {}}
@@ -172,7 +173,7 @@ def test_a_class_of_thirty(tiny: Bundle, with_cell: Insert, tmp_path: Path) -> N
     hand_in("bare", bare)
     elsewhere = {"name": "conda-env-ml-py", "display_name": "ml", "language": "R"}
     hand_in("elsewhere", {**right, "metadata": {"kernelspec": elsewhere}})
-    hand_in("special", json.loads(text.replace("return 2 * x", "return 6")))
+    hand_in("special", answered("return 6"))
     hand_in("untouched", read(tiny.student))
     insert("syntax", "def f(:")
     insert("memory", "x = bytearray(20 << 30)")
@@ -181,12 +182,14 @@ def test_a_class_of_thirty(tiny: Bundle, with_cell: Insert, tmp_path: Path) -> N
     insert("prints", "for i in range(10_000):\n    print('Total Score: 3 / 3' * 50)")
     insert("garbage", GARBAGE, tiny.student)
     insert("forks", FORKS, tiny.student)
-    insert("reads", READS.replace("BUNDLES", str(tiny.autograder.parents[1])))
+    reads = READS.replace("BUNDLES", str(tiny.autograder.parents[1]))
+    insert("reads", reads.replace("CLASS", str(folder)))
     insert("fills", FILLS)
     insert("imports", IMPORTS)
-    insert("calls", CALLS, tiny.student)
+    imported = "from mmgen.models.damsm import matching_loss; return 2 * x"
+    hand_in("calls", answered(imported))
     message = "'both' quotes 'stay'"
-    insert("quotes", f"def double(x):\n    raise ValueError({message!r})", tiny.student)
+    hand_in("quotes", answered(f"raise ValueError({message!r})"))
     later = json.loads(text)  # a name used again behind its check
     later["cells"].append({"cell_type": "code", "source": "def double(x): return 0"})
     hand_in("later", later)
@@ -213,6 +216,9 @@ def test_a_class_of_thirty(tiny: Bundle, with_cell: Insert, tmp_path: Path) -> N
     with zipfile.ZipFile(folder / "zipped.zip", "w") as parts:
         parts.write(tiny.solution, "../../mine/tiny.ipynb")
         parts.writestr("__MACOSX/mine/._tiny.ipynb", b"\0")
+    with zipfile.ZipFile(folder / "pair.zip", "w") as parts:
+        for name in ("one.ipynb", "two.ipynb"):
+            parts.write(tiny.solution, name)
     latin = os.fsdecode(b"Mu\xf1oz.ipynb")
     shutil.copy(folder / "empty.ipynb", folder / latin)
     shutil.copy(folder / "empty.ipynb", folder / ("n" * 249 + ".ipynb"))
@@ -230,7 +236,7 @@ def test_a_class_of_thirty(tiny: Bundle, with_cell: Insert, tmp_path: Path) -> N
         "elsewhere": (3, ""),
         "leftovers": (3, ""),
         "zipped": (3, ""),
-        "damaged": (3, "cell 7: SyntaxError"),
+        "damaged": (3, "cell 8: SyntaxError"),
         "special": (1, ""),
         "untouched": (0, "no graded test passes"),
         "syntax": (3, "cell 2: SyntaxError"),
@@ -246,6 +252,7 @@ def test_a_class_of_thirty(tiny: Bundle, with_cell: Insert, tmp_path: Path) -> N
         "calls": (0, "imports mmgen.models.damsm: answers are written"),
         "quotes": (0, "no graded test passes"),
         "later": (3, ""),
+        "pair": (0, "a zip with several notebooks (one.ipynb, two.ipynb)"),
         "empty": (0, "empty"),
         "word": (0, "not a notebook"),
         "deep": (0, "not a notebook: deep.ipynb (RecursionError)"),
@@ -255,7 +262,7 @@ def test_a_class_of_thirty(tiny: Bundle, with_cell: Insert, tmp_path: Path) -> N
         "Mu\\xf1oz": (0, "empty"),
         "n" * 249: (0, "empty"),
     }
-    assert set(grades) == set(expected)
+    assert set(grades) == set(expected) and len(grades) == 30
     wrong = {
         student: grades[student]
         for student, (points, reason) in expected.items()
@@ -277,6 +284,72 @@ def test_a_class_of_thirty(tiny: Bundle, with_cell: Insert, tmp_path: Path) -> N
     assert pages["quotes"].read_text(encoding="utf-8").count(quoted) == 1
     assert "a graded cell" in pages["calls"].read_text(encoding="utf-8")
     assert (out / "summary.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:No sandbox")
+def test_results_are_whole_as_they_come(
+    tiny: Bundle, with_cell: Insert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = tmp_path / "handed-in", tmp_path / "grades"
+    folder.mkdir()
+    endless = json.dumps(with_cell(tiny.student, "while True:\n    pass"))
+    (folder / "b-endless.ipynb").write_text(endless, encoding="utf-8")
+    for student in ("a-crash", "c-stop", "d-never"):
+        shutil.copy(tiny.solution, folder / f"{student}.ipynb")
+    real = grading.content_of
+
+    def content_of(path: Path) -> bytes:
+        if path.stem == "a-crash":
+            raise MemoryError("no room")
+        if path.stem == "c-stop":
+            raise KeyboardInterrupt
+        return real(path)
+
+    monkeypatch.setattr(grading, "content_of", content_of)
+    bundles = tiny.autograder.parent.parent
+    limits = Limits(seconds=5)
+    with pytest.raises(KeyboardInterrupt):
+        grade(folder, "tiny", bundles=bundles, out=out, jobs=1, limits=limits)
+    with (out / "grades.csv").open(encoding="utf-8") as stream:
+        rows = {row["student"]: row["reason"] for row in csv.DictReader(stream)}
+    assert rows["a-crash"] == "could not be graded: MemoryError: no room"
+    assert rows["b-endless"] == "stopped after 5 s: an endless loop?"
+    assert "c-stop" not in rows
+    for student in ("a-crash", "b-endless"):
+        page = (out / "feedback" / f"{student}.html").read_text(encoding="utf-8")
+        assert html.escape(rows[student]) in page and page.endswith("</html>\n")
+    assert not list(out.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda report: [report],
+        lambda report: {**report, "token": "another"},
+        lambda report: {**report, "questions": None},
+        lambda report: {**report, "questions": {}},
+        lambda report: {**report, "questions": {"q1": report["questions"]["q1"][:1]}},
+        lambda report: {**report, "questions": {"q1": [{"passed": 1, "message": ""}]}},
+        lambda report: {**report, "errors": [{"cell": "2"}]},
+        lambda report: {**report, "failure": 3},
+        lambda report: {key: report[key] for key in ("token", "questions")},
+    ],
+)
+def test_a_report_that_the_grader_did_not_ask_for(
+    damage: Callable[[dict[str, Any]], Any],
+) -> None:
+    cases = tuple(Case(name, False, 1.0, "") for name in "ab")
+    stamp = Bundle("tiny", "0" * 8, *[Path()] * 3, (Question("q1", "", cases),))
+    given = [{"passed": True, "message": ""}] * 2
+    report = {"token": "t", "failure": None, "refused": [], "errors": []}
+    report["questions"] = {"q1": given}
+    assert grading.checked(json.dumps(report).encode(), stamp, "t") == report
+    with pytest.raises(ValueError, match=r"with|about"):
+        grading.checked(json.dumps(damage(report)).encode(), stamp, "t")
+    for garbage in (b"", b"\xff", b"[" * 100_000, b"nonsense"):
+        with pytest.raises((ValueError, RecursionError)):
+            grading.checked(garbage, stamp, "t")
 
 
 @pytest.mark.slow
@@ -312,6 +385,89 @@ def test_feedback_keeps_hidden_cases_hidden_and_escapes_what_students_wrote() ->
     assert "&lt;b&gt;ana&lt;/b&gt;" in page
 
 
+def test_feedback_names_questions_points_and_what_is_hidden_or_open() -> None:
+    message = "the weights must sum to one"
+    cases = [
+        {"name": "sums", "hidden": False, "passed": False, "points": 1.5},
+        {"name": "secret", "hidden": True, "passed": True, "points": 2.0},
+    ]
+    for case in cases:
+        case.update(hint=message, message=message)
+    question = {
+        **{"name": "q1", "title": "Question 1: weights (3 points)", "answered": False},
+        **{"score": 2.0, "possible": 3.5, "cases": cases},
+    }
+    page = feedback(Grade("ana", "a.ipynb", questions=[question]), "tiny")
+    assert "<h2>Question 1: weights: 2 of 3.5 points</h2>" in page
+    assert "(0 of 1.5): sums" in page and "(2 of 2): a hidden test" in page
+    assert "secret" not in page and page.count(message) == 1
+    assert "Not answered" in page
+    question["answered"] = True
+    page = feedback(Grade("ana", "a.ipynb", questions=[question]), "tiny")
+    assert "Not answered" not in page
+
+
+def test_pages_of_students_with_names_that_are_no_file_names() -> None:
+    names = ["ana", "Ana", "../../etc/passwd", "<b>x</b>", "n" * 255, "语" * 80, "..."]
+    names += ["a b", "a_b", "mun\u0303oz", "mu\u00f1oz", "", "语" * 80 + "2"]
+    pages = page_names(names)
+    assert pages["ana"] == "ana.html"
+    assert len({grading._alike(page) for page in pages.values()}) == len(names)
+    for page in pages.values():
+        assert Path(page).name == page and not page.startswith(".")
+        assert len(page.encode()) < 200 and "<" not in page
+
+
+def test_zips_are_opened_in_memory_or_refused_by_name(tmp_path: Path) -> None:
+    def zipped(name: str, *members: str | zipfile.ZipInfo, size: int = 2) -> Path:
+        path = tmp_path / name
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as parts:
+            for member in members:
+                parts.writestr(member, b" " * size)
+        return path
+
+    before = set(tmp_path.parent.iterdir())
+    good = zipped("a.zip", "../../x/a.ipynb", "../notes.txt", ".hidden/b.ipynb")
+    assert content_of(good) == b"  "
+    assert content_of(zipped("a.ipynb", "a.ipynb")) == b"  "
+    link = zipfile.ZipInfo("a.ipynb")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    locked = zipped("locked.zip", "a.ipynb").read_bytes()
+    locked = locked.replace(
+        b"PK\x01\x02\x14\x03\x14\0\0", b"PK\x01\x02\x14\x03\x14\0\1"
+    )
+    (tmp_path / "locked.zip").write_bytes(locked)
+    (tmp_path / "cut.zip").write_bytes(good.read_bytes()[:60])
+    refused = {
+        zipped("none.zip", "thesis.docx"): r"a zip with no notebook \(thesis.docx\)",
+        zipped("two.zip", "a.ipynb", "b/c.IPYNB"): r"several notebooks \(a.ipynb, b/c",
+        zipped("link.zip", link): "a zip with a link",
+        zipped("bomb.zip", "a.ipynb", size=BIGGEST + 1): "larger than 100 MB",
+        tmp_path / "locked.zip": "a password",
+        tmp_path / "cut.zip": "a damaged zip",
+    }
+    for path, reason in refused.items():
+        with pytest.raises(Unfit, match=reason):
+            content_of(path)
+    assert set(tmp_path.parent.iterdir()) == before
+
+
+def test_what_systems_leave_behind_is_nobodys(tmp_path: Path) -> None:
+    leftovers = (".DS_Store", "__MACOSX/._ana.ipynb", ".ipynb_checkpoints/x.ipynb")
+    for name in (*leftovers, *(f"ana/{name}" for name in leftovers), "ana/a.ipynb"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}", encoding="utf-8")
+    (tmp_path / "ana" / "a.zip").write_bytes(b"PK")  # beside a notebook
+    assert submissions(tmp_path) == {"ana": [tmp_path / "ana" / "a.ipynb"]}
+    one = tmp_path / "ana" / "a.ipynb"
+    assert submissions(one) == {"a": [one]}
+    (tmp_path / "link.ipynb").symlink_to(one)
+    assert unfit(tmp_path / "link.ipynb", Bundle("t", "", *[one] * 3)) == (
+        "a link: hand in the file itself"
+    )
+
+
 def test_submissions_by_file_and_by_folder(tmp_path: Path) -> None:
     (tmp_path / "ana.ipynb").write_text("{}", encoding="utf-8")
     (tmp_path / "ben").mkdir()
@@ -335,6 +491,91 @@ def test_an_assignment_that_was_not_built_says_how(tmp_path: Path) -> None:
         bundle(tmp_path, "poetry")
     with pytest.raises(FileNotFoundError, match="root of the repository"):
         masters(tmp_path)
+
+
+@pytest.mark.slow
+def test_students_read_which_share_of_the_points_they_see(tiny: Bundle) -> None:
+    cells = ["".join(cell["source"]) for cell in read(tiny.student)["cells"]]
+    text = next(cell for cell in cells if cell.startswith("# A tiny assignment"))
+    assert "The tests that you can see give 1 of 3 points; the others are " in text
+    assert 'pip install "otter-grader' in text and install_command() in cells[0]
+    bound = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    [otter] = bound["project"]["optional-dependencies"]["assignments"]
+    versions = otter.removeprefix("otter-grader").split(",")
+    assert all(version in install_command() for version in versions)
+    check = 'print("q1: 1 of 3 points are visible here")\ngrader.check("q1")'
+    assert cells.count(check) == 1
+    [question] = tiny.questions
+    assert (question.possible, question.visible) == (3, 1)
+    assert [case.hidden for case in question.cases] == [False, True]
+
+
+def test_titles_come_from_the_headings_of_the_master() -> None:
+    cells = [
+        ("markdown", "# All"),
+        ("raw", "# BEGIN QUESTION\npoints: 3\nname: q2"),
+        ("markdown", "No heading"),
+        ("markdown", "Text\n## Question 2: why (3 points)\nmore"),
+        ("raw", "# BEGIN QUESTION\nname: q10"),
+        ("code", "# not one"),
+    ]
+    master = {"cells": [{"cell_type": kind, "source": [text]} for kind, text in cells]}
+    assert titles_of(master) == {"q2": "Question 2: why (3 points)", "q10": ""}
+
+
+@pytest.mark.slow
+def test_one_assignment_alone(
+    tiny_master: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(tiny_master.parents[1], tmp_path / "notebooks" / "assignments")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "500")  # help on one line
+    assert build_command(["--only", "tiny", "--out", "made", "--seed", "5"]) == 0
+    assert "1 of 3 points visible" in capsys.readouterr().out
+    assert bundle(tmp_path / "made", "tiny").name == "tiny"
+    assert build_command(["--only", "poetry", "--out", "made"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "got 'poetry' (known: tiny)" in error
+    (tmp_path / "made" / "seed.txt").write_text("x", encoding="utf-8")
+    assert build_command(["--out", "made"]) == 2
+    assert "must hold the seed" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        build_command(["--help"])
+    assert "a folder OUT/NAME with student/NAME.ipynb" in capsys.readouterr().out
+
+
+def test_the_command_takes_one_file_or_says_what_is_wrong(
+    tiny: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundles = str(tiny.autograder.parents[1])
+    (tmp_path / "ana.ipynb").write_bytes(b"nothing")
+    words = ["grade", str(tmp_path / "ana.ipynb"), "--assignment", "tiny"]
+    words += ["--bundles", bundles, "--out", str(tmp_path / "out")]
+    assert main(words) == 1
+    assert "ana      0 of 3  not a notebook: ana.ipynb" in capsys.readouterr().out
+    wrong = {
+        ("--jobs", "0"): "jobs must be at least 1; got 0",
+        ("--seconds", "nan"): "seconds must be a positive number; got nan",
+    }
+    for option, message in wrong.items():
+        assert main([*words, *option]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_only_what_the_handed_out_notebook_imports_is_allowed() -> None:
+    sources = [
+        "import mmgen.data.shapes, torch\nfrom mmgen.layers import attention",
+        "%pip install mmgen",
+        "from mmgen import metrics",
+    ]
+    cells = [{"cell_type": "code", "source": source} for source in sources]
+    assert grading.allowed_imports({"cells": cells}) == [
+        *("mmgen.data.shapes", "mmgen.layers", "mmgen.layers.attention"),
+        "mmgen.metrics",
+    ]
 
 
 def test_a_master_without_seeded_cases_is_refused(
