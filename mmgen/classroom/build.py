@@ -9,8 +9,10 @@ repository knows how the cases are made, but not which ones are used.
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import os
 import re
@@ -154,6 +156,32 @@ def test_sources(autograder: Path) -> dict[str, str]:
         }
 
 
+def keep_quotes(source: str) -> str:
+    """A test whose messages reach the students whole.
+
+    Otter strips the quotes from both ends of a message (``str(error).strip("'")``), so
+    that ``'red' is no 'yellow'`` loses two. A space at each end keeps them.
+    """
+    content = source.encode()
+    starts = [0, *itertools.accumulate(map(len, content.splitlines(keepends=True)))]
+    messages = [
+        node.msg
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Assert) and node.msg is not None
+    ]
+    for message in sorted(messages, key=lambda m: (m.lineno, m.col_offset))[::-1]:
+        parts = getattr(message, "values", None) or [message]  # of an f-string
+        first, last = (getattr(part, "value", None) for part in (parts[0], parts[-1]))
+        whole = isinstance(first, str) and isinstance(last, str)
+        if whole and first[:1] != "'" and last[-1:] != "'":
+            continue
+        begin = starts[message.lineno - 1] + message.col_offset
+        end = starts[(message.end_lineno or 0) - 1] + (message.end_col_offset or 0)
+        said = content[begin:end]
+        content = b"".join((content[:begin], b'" %s " % (', said, b",)", content[end:]))
+    return content.decode()
+
+
 def _question(name: str, title: str, source: str) -> Question:
     """A question as otter reads its test file, points resolved."""
     from otter.test_files.exception_test import ExceptionTestFile
@@ -192,6 +220,8 @@ def build(master: Path, out: Path, seed: int) -> Bundle:
     replaced = 0
     for cell in notebook["cells"]:
         source, n = _SEED.subn(str(seed), "".join(cell["source"]))
+        if "# BEGIN TEST CONFIG" in source:
+            source = keep_quotes(source)
         cell["source"], replaced = source, replaced + n
     if not replaced:
         raise ValueError(

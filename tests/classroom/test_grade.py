@@ -22,6 +22,7 @@ from mmgen.classroom.build import (
     build,
     bundle,
     install_command,
+    keep_quotes,
     masters,
     stamp_of,
     teacher_seed,
@@ -508,6 +509,30 @@ def test_students_read_which_share_of_the_points_they_see(tiny: Bundle) -> None:
     [question] = tiny.questions
     assert (question.possible, question.visible) == (3, 1)
     assert [case.hidden for case in question.cases] == [False, True]
+
+
+def test_messages_keep_the_quotes_that_otter_strips() -> None:
+    from otter.test_files.exception_test import ExceptionTestFile
+
+    messages = {
+        "\"'red' is no 'yellow'\"": "'red' is no 'yellow'",
+        "f\"{'é'!r} is {x}\"": "'é' is 3",
+        "'plain'": "plain",
+        "repr('a')": "'a'",
+        '("two"\n  "lines\'")': "twolines'",
+    }
+    lines = ["name = 'q'", "from otter.test_files import test_case"]
+    for i, message in enumerate(messages):
+        lines += ["@test_case(points=1)", f"def test_{i}(x):  # ü"]
+        lines += [f"    assert x == 4, {message}  # comment"]
+    told = keep_quotes("\n".join(lines))
+    assert "assert x == 4, 'plain'  # comment" in told
+    assert told.count("# comment") == len(messages)
+    tests = ExceptionTestFile.from_string(told)
+    tests.run({"x": 3})
+    shown = [result.message or "" for result in tests.test_case_results]
+    said = [text.partition("AssertionError: ")[2].strip() for text in shown]
+    assert said == list(messages.values())
 
 
 def test_titles_come_from_the_headings_of_the_master() -> None:
