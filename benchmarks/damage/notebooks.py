@@ -1,7 +1,7 @@
 """A class of damaged notebooks, graded in one go beside one that is whole.
 
-Most damage shows before a sandbox is started. What still is a notebook of the assignment
-runs, and tries to write a file outside its sandbox: that file is the canary.
+Most damage shows before a sandbox is started. What is still a notebook of the
+assignment runs, and tries to write a file outside its sandbox: the canary.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _misfit(content: bytes, draw: random.Random) -> bytes:
 
 
 def _still_one(content: bytes, draw: random.Random) -> bytes:
-    """A notebook still: wrong kinds beside its code, cells twice, a kernel of its own."""
+    """A notebook still: wrong kinds beside the code, cells twice, its own kernel."""
     notebook = json.loads(content)
     wrong = draw.choice((None, 3, "text", [1, [2]], {"a": {"b": 1}}))
     cell = draw.choice(notebook["cells"][1:])
