@@ -34,7 +34,7 @@ from mmgen.classroom.build import (
     test_sources,
     text_of,
 )
-from mmgen.classroom.handed_in import Unfit, content_of, shown, submissions
+from mmgen.classroom.handed_in import Unfit, content_of, shown, submissions, visible
 from mmgen.data.files import write_atomically
 
 CODE = 4 << 20  # characters of code that a notebook may have
@@ -218,6 +218,7 @@ def grade_one(
         words = " ".join(str(error).split())[:200]
         result.reason = f"could not be graded: {type(error).__name__}: {words}"
         result.score, result.questions = 0.0, []
+    result.reason = visible(result.reason)  # it may quote what a student wrote
     return result
 
 
@@ -365,8 +366,7 @@ def grade(
             grades.append(made)
             grades.sort(key=lambda each: each.student)
             try:
-                page = feedback(made, assignment).encode()
-                write_atomically(out / "feedback" / made.page, page)
+                _write_page(made, assignment, out)
                 write_table(grades, names, table)
             except OSError as error:  # a full disk may have room again for the next
                 unwritten.append(error)
@@ -375,11 +375,15 @@ def grade(
         list(pool.map(one, sorted(found.items())))
     if unwritten:
         for made in grades:
-            page = feedback(made, assignment).encode()
-            write_atomically(out / "feedback" / made.page, page)
+            _write_page(made, assignment, out)
         write_table(grades, names, table)
     plot(grades, assignment, out / "summary.png")
     return grades
+
+
+def _write_page(made: Grade, assignment: str, out: Path) -> None:
+    page = feedback(made, assignment).encode("utf-8", "backslashreplace")
+    write_atomically(out / "feedback" / made.page, page)
 
 
 def page_names(students: Sequence[str]) -> dict[str, str]:

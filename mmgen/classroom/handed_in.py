@@ -23,7 +23,11 @@ def shown(name: str) -> str:
     Bytes that are no valid text, and signs that cannot be seen, are written as in
     Python, such as ``\\xf1``.
     """
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return visible(os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+def visible(text: str) -> str:
+    """Text whose signs that cannot be seen are written as in Python."""
     return "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode()
         for sign in text

@@ -8,9 +8,11 @@ after the student's last cell has run.
 from __future__ import annotations
 
 import builtins
+import ctypes
 import importlib
 import importlib.util
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -37,6 +39,9 @@ def start(names: dict[str, Any], package: str, allowed: Sequence[str]) -> None:
     """
     global _names, _package, _allowed
     _names, _package, _allowed = names, package, tuple(allowed)
+    if sys.platform == "linux":  # where there is no wall, it ends with its parent
+        signal_at_parents_end = 1
+        ctypes.CDLL(None).prctl(signal_at_parents_end, signal.SIGKILL)
     sys.meta_path.insert(0, _Refusal)
     real_import, real_module = builtins.__import__, importlib.import_module
 

@@ -236,6 +236,7 @@ def _end(child: subprocess.Popen[bytes]) -> int:
 def _can_be_hidden(paths: Sequence[Path], folder: Path) -> list[Path]:
     """Those of some folders without which the command still runs."""
     needed = [folder, Path(sys.prefix), Path(sys.base_prefix), Path(__file__)]
+    needed += [Path(entry) for entry in sys.path if entry]
     needed += [path.resolve() for path in needed]
     resolved = (path.resolve() for path in paths if path.is_dir())
     return [p for p in resolved if not any(n.is_relative_to(p) for n in needed)]

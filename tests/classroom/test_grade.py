@@ -189,10 +189,11 @@ def test_a_class_of_thirty(tiny: Bundle, with_cell: Insert, tmp_path: Path) -> N
     insert("imports", IMPORTS)
     imported = "from mmgen.models.damsm import matching_loss; return 2 * x"
     hand_in("calls", answered(imported))
-    message = "'both' quotes 'stay'"
+    message = "'both' quotes \ud800 'stay'"
     hand_in("quotes", answered(f"raise ValueError({message!r})"))
     later = json.loads(text)  # a name used again behind its check
-    later["cells"].append({"cell_type": "code", "source": "def double(x): return 0"})
+    again = "def double(x): return 0\nraise ValueError('\\x1b[2J')"
+    later["cells"].append({"cell_type": "code", "source": again})
     hand_in("later", later)
     damaged = json.loads(text)
     damaged["cells"] += [
@@ -252,7 +253,7 @@ def test_a_class_of_thirty(tiny: Bundle, with_cell: Insert, tmp_path: Path) -> N
         "imports": (3, "imports mmgen, mmgen.layers, mmgen.models.damsm, mmgen.objec"),
         "calls": (0, "imports mmgen.models.damsm: answers are written"),
         "quotes": (0, "no graded test passes"),
-        "later": (3, ""),
+        "later": (3, "cell 6: ValueError: \\x1b[2J"),
         "pair": (0, "a zip with several notebooks (one.ipynb, two.ipynb)"),
         "empty": (0, "empty"),
         "word": (0, "not a notebook"),
@@ -281,7 +282,7 @@ def test_a_class_of_thirty(tiny: Bundle, with_cell: Insert, tmp_path: Path) -> N
     assert set(pages.values()) == set((out / "feedback").iterdir())
     assert "Not answered" in pages["untouched"].read_text(encoding="utf-8")
     assert "Not answered" not in pages["special"].read_text(encoding="utf-8")
-    quoted = html.escape(f"ValueError: {message}")
+    quoted = html.escape("ValueError: 'both' quotes \\ud800 'stay'")
     assert pages["quotes"].read_text(encoding="utf-8").count(quoted) == 1
     assert "a graded cell" in pages["calls"].read_text(encoding="utf-8")
     assert (out / "summary.png").read_bytes().startswith(b"\x89PNG")

@@ -1,6 +1,7 @@
 """What a submission must not be able to do, tried for real."""
 
 import contextlib
+import json
 import math
 import os
 import socket
@@ -113,6 +114,30 @@ def test_an_endless_loop_ends_and_leaves_no_process(tmp_path: Path) -> None:
     # The kernel ends what was in the namespace, which can take it a moment.
     deadline = time.monotonic() + 20
     while (left := marked(marker)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:No sandbox")
+def test_a_kernel_ends_with_its_parent_where_there_is_no_wall(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    endless = f"open({str(started)!r}, 'w'); x = 1\nwhile True: pass"
+    cells = [{"number": 1, "source": endless, "checks": []}]
+    job = {"file": "a.ipynb", "notebook": {}, "cells": cells, "allowed": []}
+    script = Path(sandbox.__file__).with_name("run_one.py")
+    (tmp_path / "work").mkdir()
+    outcome = run(
+        [sys.executable, "-P", str(script)],
+        tmp_path / "work",
+        wall="process",
+        limits=Limits(seconds=20),
+        job=json.dumps({**job, "tests": {}, "token": ""}).encode(),
+    )
+    assert outcome.timed_out and started.exists(), outcome
+    deadline = time.monotonic() + 20
+    # The kernel's command line names its connection file, below the working folder.
+    while (left := marked(str(tmp_path))) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not left
 
