@@ -172,8 +172,8 @@ def keep_quotes(source: str) -> str:
     for message in sorted(messages, key=lambda m: (m.lineno, m.col_offset))[::-1]:
         parts = getattr(message, "values", None) or [message]  # of an f-string
         first, last = (getattr(part, "value", None) for part in (parts[0], parts[-1]))
-        whole = isinstance(first, str) and isinstance(last, str)
-        if whole and first[:1] != "'" and last[-1:] != "'":
+        known = isinstance(first, str) and isinstance(last, str)
+        if known and f"{first}"[:1] != "'" and f"{last}"[-1:] != "'":
             continue
         begin = starts[message.lineno - 1] + message.col_offset
         end = starts[(message.end_lineno or 0) - 1] + (message.end_col_offset or 0)
