@@ -214,7 +214,8 @@ def tried(count: int, seed: int, folder: Path) -> list[Tally]:
             "tiny",
             bundles=folder / "bundles",
             out=folder / "grades",
-            limits=Limits(seconds=SECONDS),
+            # Of computing they need three; a busy machine is slow to start a kernel.
+            limits=Limits(seconds=3 * SECONDS),
             wall=wall,
         )
     return _tallies(grades, kinds, bundle, folder, seed)

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import tomllib
 import zipfile
 from collections.abc import Callable
@@ -589,6 +591,50 @@ def test_the_command_takes_one_file_or_says_what_is_wrong(
     for option, message in wrong.items():
         assert main([*words, *option]) == 2
         assert message in capsys.readouterr().err
+
+
+CELL = """
+import importlib
+def open_to_all(): from mmgen import registry; return 1
+def loaded(): from mmgen import errors
+def by_statement(): import mmgen.errors as e
+def by_name(): importlib.import_module("mmgen.errors")
+def by_dots(): importlib.import_module(".errors", "mmgen")
+"""
+TESTS = """
+from otter.test_files import test_case
+name = "q1"
+@test_case(points=1)
+def test_own(open_to_all):
+    import mmgen.errors
+    from mmgen import interfaces
+    assert open_to_all() == 1
+"""
+TESTS += "".join(
+    f"@test_case(points=1)\ndef test_{name}({name}): {name}()\n"
+    for name in ("loaded", "by_statement", "by_name", "by_dots")
+)
+SCRIPT = """
+import runpy, sys
+judge = runpy.run_path(sys.argv[1] + "/classroom/judge.py")
+names = {"__name__": "__main__"}
+judge["start"](names, sys.argv[1] + "/", ["mmgen.registry"])
+exec(sys.argv[2], names)
+print(judge["judge"]({"q1": sys.argv[3]}, "t"))
+"""
+
+
+def test_tests_import_what_answers_may_not() -> None:
+    package = str(Path(grading.__file__).parents[1])
+    words = [sys.executable, "-c", SCRIPT, package, CELL, TESTS]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    answer = json.loads(done.stdout)
+    first, *others = answer["questions"]["q1"]
+    assert first == {"passed": True, "message": ""}
+    assert answer["refused"] == ["mmgen.errors"]
+    for each in others:
+        assert not each["passed"]
+        assert "answers are written, not imported: mmgen.errors" in each["message"]
 
 
 def test_only_what_the_handed_out_notebook_imports_is_allowed() -> None:
