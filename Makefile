@@ -7,7 +7,7 @@ THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MMGEN_SCALE=laptop CUDA_VISIBLE_D
 BIN := .venv/bin
 EXTRAS := data,notebooks,metrics,logging,export,assignments,book,dev
 
-.PHONY: book serve test lint notebooks smoke bench assignments slides weights clean
+.PHONY: book serve test lint audit notebooks smoke bench assignments slides weights clean
 
 book: .venv/installed
 	@$(BIN)/python book/tools/vendor.py
@@ -34,6 +34,17 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Known faults of the exact versions, and of the oldest that pyproject.toml allows. It
+# asks the package index for its advisories; a package that it knows nothing of is an
+# error (--strict), so that no network never reads as no faults.
+AUDIT := $(BIN)/uv tool run --quiet pip-audit==2.10.1 --strict --no-deps --disable-pip
+audit: .venv/installed
+	@mkdir -p build
+	$(BIN)/uv pip compile --quiet --all-extras --resolution lowest-direct \
+	  --no-annotate --no-header --output-file build/lowest.txt pyproject.toml
+	$(AUDIT) --requirement constraints.txt
+	$(AUDIT) --requirement build/lowest.txt
 
 # The book's tests look at the built pages, so they come after a build; the notebooks are
 # run again from the top and every output is compared with the committed one.

@@ -301,7 +301,9 @@ def install_command() -> str:
     """How a student installs otter, in the versions that the package takes."""
     needed = importlib.metadata.requires("mmgen-book") or []
     otter = next(each for each in needed if each.startswith("otter-grader"))
-    return f'pip install "{otter.partition(";")[0].strip()}"'
+    bounds = otter.partition(";")[0].removeprefix("otter-grader").split(",")
+    # The lower bound first, as a person writes it.
+    return f'pip install "otter-grader{",".join(sorted(bounds, reverse=True))}"'
 
 
 def _stamp(notebook: dict[str, Any], name: str, version: str) -> None:

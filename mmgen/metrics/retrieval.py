@@ -91,9 +91,10 @@ def r_precision(
     A tie of the true counterpart with another counts as lost: a scorer that gives every
     pair the same score gets 0, and 1 / candidates is what guessing gets from scores
     without ties. The two other conventions are to count a tie as won, by which such a
-    scorer gets 1, and to give 1 / k for k equal ones, by which it gets 1 / candidates;
-    the assignment on DAMSM asks for the last. They differ only where scores are
-    rounded, saturated or counts.
+    scorer gets 1, and to draw it by lot, 1 / k for k equal ones, by which it gets
+    1 / candidates: this function does neither; the assignment on DAMSM asks for a
+    function of its own that draws by lot. They differ only where scores are rounded,
+    saturated or counts.
 
     Args:
         images: (N, 3, H, W) in [-1, 1], as the scorer takes them.
