@@ -69,9 +69,11 @@ bench: .venv/installed
 	@set -e; for file in $$(grep -L "^SLOW = " $$(grep -l __main__ benchmarks/*.py)); do \
 	  echo; echo "== $$file"; $(BIN)/python -m benchmarks.$$(basename $$file .py); done
 
-# for teachers: what students and graders get, with a seed that stays with the teacher
+# for teachers: what students and graders get, with a seed that stays with the teacher;
+# NAME=cgan builds one assignment alone
 assignments: .venv/installed
-	$(BIN)/python -m mmgen.classroom.build $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m mmgen.classroom.build $(if $(NAME),--only $(NAME)) \
+	  $(if $(SEED),--seed $(SEED))
 
 slides: .venv/installed
 	$(BIN)/python book/tools/slides.py

@@ -30,7 +30,9 @@ def grade(words: list[str]) -> int:
         description="Grade a folder of submissions, each in a sandbox of its own.",
     )
     parser.add_argument(
-        "submissions", type=Path, help="folder with one file or folder a student"
+        "submissions",
+        type=Path,
+        help="folder with one file or folder a student, or one student's file",
     )
     parser.add_argument("--assignment", required=True, help="its name, such as cgan")
     parser.add_argument(

@@ -1,23 +1,43 @@
-"""Grade a folder of submissions with otter, each in a sandbox of its own."""
+"""Grade a folder of submissions with otter, each in a sandbox of its own.
+
+Everything that decides is the bundle's: assignment, kernel, tests and points. Of a
+submission only the text of its cells is used.
+"""
 
 from __future__ import annotations
 
+import ast
 import csv
+import hashlib
 import html
+import io
 import json
-import os
-import shutil
+import re
+import secrets
 import sys
 import tempfile
+import threading
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmgen.classroom import sandbox
-from mmgen.classroom.build import Bundle, bundle, stamp_of
+from mmgen.classroom.build import (
+    CHECK,
+    Bundle,
+    bundle,
+    stamp_of,
+    test_sources,
+    text_of,
+)
+from mmgen.classroom.handed_in import Unfit, content_of, shown, submissions, visible
+from mmgen.data.files import write_atomically
+
+CODE = 4 << 20  # characters of code that a notebook may have
 
 
 @dataclass
@@ -31,116 +51,257 @@ class Grade:
     reason: str = ""  # why it is zero or needs a look; empty where nothing is
     seconds: float = 0.0
     questions: list[dict[str, Any]] = field(default_factory=list)
+    page: str = ""  # its feedback, below ``feedback/``
 
 
-def submissions(folder: Path) -> dict[str, list[Path]]:
-    """Student id -> files: ``ID.ipynb`` (any ending), or ``ID/anything``.
+def notebook_of(content: bytes, name: str, expected: Bundle) -> dict[str, Any]:
+    """The notebook that a file holds.
 
     Raises:
-        FileNotFoundError: no such folder, or nothing in it.
+        Unfit: it cannot be graded; the message says why.
     """
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"submissions must be a folder with one file or folder a student; got "
-            f"{folder}, which does not exist."
-        )
-    found: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        files = (
-            sorted(p for p in path.rglob("*") if p.is_file())
-            if path.is_dir()
-            else [path]
-        )
-        notebooks = [p for p in files if p.suffix == ".ipynb"] or files
-        found[path.stem if path.is_file() else path.name] += notebooks or [path]
-    if not found:
-        raise FileNotFoundError(
-            f"submissions must not be an empty folder; got {folder}."
-        )
-    return dict(found)
-
-
-def unfit(path: Path, expected: Bundle) -> str:
-    """Why a file cannot be graded at all; empty when it can."""
-    if not path.is_file() or path.stat().st_size == 0:
-        return "empty: nothing was handed in"
     try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
+        notebook = json.loads(content.removeprefix(b"\xef\xbb\xbf"))
         cells = notebook["cells"]
-        code = [cell for cell in cells if cell["cell_type"] == "code"]
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        return f"not a notebook: {path.name} ({type(error).__name__})"
-    if not code:
-        return "a notebook without any code cell"
+        code = [cell for cell in cells if _is_code(cell)]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Unfit(f"not a notebook: {name} ({type(error).__name__})") from None
+    if not isinstance(cells, list) or not code:
+        raise Unfit("a notebook without any code cell")
     stamp = stamp_of(notebook)
     if stamp is None:
-        return (
+        raise Unfit(
             "the first code cell, which names assignment and version, is missing or "
             "was changed"
         )
     if stamp[0] != expected.name:
-        return f"another assignment: {stamp[0]}, graded is {expected.name}"
+        raise Unfit(f"another assignment: {stamp[0]}, graded is {expected.name}")
     if stamp[1] != expected.version:
-        return (
+        raise Unfit(
             f"another version: {stamp[1]}, graded is {expected.version}; copy the "
             "answers into a fresh notebook, or build that version"
         )
+    if sum(len(text_of(cell)) for cell in code) > CODE:
+        raise Unfit(f"more than {CODE >> 20} million characters of code")
+    return notebook
+
+
+def unfit(path: Path, expected: Bundle) -> str:
+    """Why a file cannot be graded at all; empty when it can."""
+    try:
+        notebook_of(content_of(path), shown(path.name), expected)
+    except Unfit as why:
+        return str(why)
     return ""
 
 
-def grade_one(
-    student: str, path: Path, expected: Bundle, wall: str, limits: sandbox.Limits
-) -> Grade:
-    """Grade one file; whatever it does ends in a ``Grade``."""
-    result = Grade(student, path.name, possible=float("nan"))
-    if reason := unfit(path, expected):
-        result.reason = reason
-        return result
-    with tempfile.TemporaryDirectory(prefix="mmgen-grade-") as scratch:
-        folder = Path(scratch)
-        # Otter insists on the name that its first cell was made with.
-        notebook = folder / f"{expected.name}.ipynb"
-        shutil.copy(path, notebook)
-        shutil.copy(expected.autograder, folder / "autograder.zip")
-        read_end, write_end = os.pipe()
-        command = [sys.executable, "-m", "mmgen.classroom.run_one"]
+def _is_code(cell: Any) -> bool:
+    return isinstance(cell, dict) and cell.get("cell_type") == "code"
+
+
+def allowed_imports(handed_out: dict[str, Any]) -> list[str]:
+    """Modules of this package that the handed-out notebook itself imports."""
+    found = set()
+    for cell in filter(_is_code, handed_out["cells"]):
         try:
-            outcome = sandbox.run(
-                [*command, "autograder.zip", notebook.name],
-                folder,
-                wall=wall,
-                limits=limits,
-                report_fd=write_end,
-            )
-        finally:
-            os.close(write_end)
-            with os.fdopen(read_end, encoding="utf-8") as stream:
-                text = stream.read()
-        if wall == "docker" and (folder / "report.json").is_file():
-            text = (folder / "report.json").read_text(encoding="utf-8")
+            tree = ast.parse(text_of(cell))
+        except SyntaxError:
+            continue  # a cell with a % command
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= {node.module} - {"mmgen"}
+    return sorted(name for name in found if name.partition(".")[0] == "mmgen")
+
+
+def unanswered(notebook: dict[str, Any], handed_out: dict[str, Any]) -> set[str]:
+    """Questions whose answer cells are still as they were handed out."""
+    there = {text_of(cell).strip() for cell in notebook["cells"] if _is_code(cell)}
+    found: set[str] = set()
+    answers: list[str] = []
+    for cell in filter(_is_code, handed_out["cells"]):
+        source = text_of(cell)
+        if check := CHECK.search(source):
+            if answers and there.issuperset(answers):
+                found.add(check[1])
+            answers = []
+        elif "otter_answer_cell" in cell["metadata"].get("tags", ()):
+            answers.append(source.strip())
+    return found
+
+
+def job_of(
+    notebook: dict[str, Any], handed_out: dict[str, Any], expected: Bundle, token: str
+) -> dict[str, Any]:
+    """What :mod:`mmgen.classroom.run_one` is to run."""
+    stamped = next(c for c in handed_out["cells"] if stamp_of({"cells": [c]}))
+    cells = []
+    for number, cell in enumerate(notebook["cells"], start=1):
+        if not _is_code(cell):
+            continue
+        # The cell that starts otter is the bundle's, whatever became of it.
+        own = stamp_of({"cells": [cell]}) is None
+        source = text_of(cell if own else stamped)
+        checks = [match[1] for match in CHECK.finditer(source)]
+        cells.append(
+            {"number": number, "source": CHECK.sub("", source), "checks": checks}
+        )
+    return {
+        "token": token,
+        "file": expected.student.name,
+        "notebook": handed_out,
+        "cells": cells,
+        "allowed": allowed_imports(handed_out),
+        "tests": test_sources(expected.autograder),
+    }
+
+
+def checked(content: bytes, expected: Bundle, token: str) -> dict[str, Any]:
+    """A report, if it is one that this grader asked for.
+
+    Raises:
+        ValueError: it is not.
+    """
+    report = json.loads(content)
+    if not isinstance(report, dict) or report.get("token") != token:
+        raise ValueError("without the token")
+    failure, questions = report.get("failure"), report.get("questions")
+    if not isinstance(questions, dict):
+        raise ValueError("without questions")
+    whole = (
+        isinstance(failure, str | None)
+        and _list_of(report.get("refused"), str)
+        and _list_of(report.get("errors"), dict)
+        and all(_has(e, cell=int, kind=str, message=str) for e in report["errors"])
+        and all(_list_of(cases, dict) for cases in questions.values())
+        and all(
+            _has(case, passed=bool, message=str)
+            for cases in questions.values()
+            for case in cases
+        )
+    )
+    if not whole:
+        raise ValueError("with missing parts")
+    counts = {question.name: len(question.cases) for question in expected.questions}
+    given = {name: len(cases) for name, cases in questions.items()}
+    if failure is None and given != counts:
+        raise ValueError("about other tests")
+    return report
+
+
+def _list_of(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(each, kind) for each in value)
+
+
+def _has(value: dict[str, Any], **kinds: type) -> bool:
+    return all(isinstance(value.get(key), kind) for key, kind in kinds.items())
+
+
+def grade_one(
+    student: str,
+    path: Path,
+    expected: Bundle,
+    wall: str,
+    limits: sandbox.Limits,
+    hide: Sequence[Path] = (),
+) -> Grade:
+    """Grade one file; whatever it does, or its grading, ends in a ``Grade``."""
+    possible = sum(question.possible for question in expected.questions)
+    result = Grade(student, shown(path.name), possible=possible)
+    try:
+        _grade(result, path, expected, wall, limits, hide)
+    except Unfit as why:
+        result.reason = str(why)
+    except Exception as error:  # its neighbours go on
+        words = " ".join(str(error).split())[:200]
+        result.reason = f"could not be graded: {type(error).__name__}: {words}"
+        result.score, result.questions = 0.0, []
+    result.reason = visible(result.reason)  # it may quote what a student wrote
+    return result
+
+
+def _grade(
+    result: Grade,
+    path: Path,
+    expected: Bundle,
+    wall: str,
+    limits: sandbox.Limits,
+    hide: Sequence[Path],
+) -> None:
+    notebook = notebook_of(content_of(path), result.file, expected)
+    handed_out = json.loads(expected.student.read_text(encoding="utf-8"))
+    token = secrets.token_hex(16)
+    job = json.dumps(job_of(notebook, handed_out, expected, token)).encode()
+    if wall == "docker":  # the package of the image
+        program = ["-m", "mmgen.classroom.run_one"]
+    else:
+        program = ["-P", str(Path(__file__).with_name("run_one.py"))]
+    with tempfile.TemporaryDirectory(
+        prefix="mmgen-grade-", ignore_cleanup_errors=True
+    ) as scratch:
+        outcome = sandbox.run(
+            [sys.executable, *program],
+            Path(scratch),
+            wall=wall,
+            limits=limits,
+            job=job,
+            hide=hide,
+        )
     result.seconds = outcome.seconds
     if outcome.timed_out:
         result.reason = f"stopped after {limits.seconds:g} s: an endless loop?"
-        return result
-    if not text:
+        return
+    if outcome.status:
         last = outcome.output.strip().splitlines()[-1:] or ["no output"]
         result.reason = f"grading ended with status {outcome.status}: {last[0][:200]}"
-        return result
-    report = json.loads(text)
-    result.questions = report["questions"]
-    result.score = sum(q["score"] for q in report["questions"])
-    result.possible = sum(q["possible"] for q in report["questions"])
+        return
+    try:
+        report = checked(outcome.report or b"", expected, token)
+    except (ValueError, RecursionError) as error:
+        result.reason = f"no points: its report is not the grader's ({error})"[:200]
+        return
     if report["failure"]:
         result.reason = report["failure"][:300]
+        return
+    left = unanswered(notebook, handed_out)
+    for question in expected.questions:
+        cases = [
+            {
+                "name": case.name,
+                "hidden": case.hidden,
+                "points": case.points,
+                "hint": case.hint,
+                **given,
+            }
+            for case, given in zip(
+                question.cases, report["questions"][question.name], strict=True
+            )
+        ]
+        result.questions.append(
+            {
+                "name": question.name,
+                "title": question.title,
+                "score": sum(case["points"] for case in cases if case["passed"]),
+                "possible": question.possible,
+                "answered": question.name not in left,
+                "cases": cases,
+            }
+        )
+    result.score = sum(q["score"] for q in result.questions)
+    if report["refused"]:
+        names = ", ".join(report["refused"])
+        result.reason = (
+            f"imports {names}: answers are written, not imported, so a graded cell "
+            "cannot have it"
+        )[:300]
     elif report["errors"]:
         first = report["errors"][0]
         message = first["message"].splitlines()[0] if first["message"] else ""
         result.reason = f"cell {first['cell']}: {first['kind']}: {message}"[:300]
     elif result.score == 0:
         result.reason = "no graded test passes"
-    return result
 
 
 def grade(
@@ -155,8 +316,11 @@ def grade(
 ) -> list[Grade]:
     """Grade every submission of ``folder``; write CSV, feedback pages and a plot.
 
+    Table and page are whole on the disk after each submission.
+
     Args:
-        folder: one file, or one folder, a student; its name is the student's id.
+        folder: one file, or one folder, a student; its name is the student's id. Or
+            one student's file.
         assignment: name of an assignment that ``make assignments`` built.
         bundles: where it was built.
         out: where ``grades.csv``, ``feedback/ID.html`` and ``summary.png`` go.
@@ -168,69 +332,100 @@ def grade(
         One grade a student, in order of the ids.
 
     Raises:
+        ValueError: ``jobs`` below 1.
         FileNotFoundError: no submissions, or an assignment that was not built.
         OSError: ``out`` cannot be written (found out before anything is graded).
     """
+    if jobs < 1:
+        raise ValueError(f"jobs must be at least 1; got {jobs}.")
     expected = bundle(bundles, assignment)
     found = submissions(folder)
     (out / "feedback").mkdir(parents=True, exist_ok=True)
     table = out / "grades.csv"
-    with table.open("a", encoding="utf-8"):
-        pass  # a table open elsewhere or a read-only folder shows now, not at the end
+    names = [question.name for question in expected.questions]
+    write_table([], names, table)  # a table that cannot be written shows now
     wall = wall or sandbox.available_wall()
     limits = limits or sandbox.Limits()
+    hide = [bundles, folder if folder.is_dir() else folder.parent, out]
+    pages = page_names([shown(student) for student in found])
+    grades: list[Grade] = []
+    unwritten: list[OSError] = []
+    writing = threading.Lock()
 
-    def one(item: tuple[str, list[Path]]) -> Grade:
-        student, files = item
+    def one(item: tuple[str, list[Path]]) -> None:
+        student, files = shown(item[0]), item[1]
         if len(files) > 1:
-            names = ", ".join(str(path.relative_to(folder)) for path in files)
-            reason = f"several files of one student id: {names}; keep one"
-            return Grade(student, files[0].name, possible=float("nan"), reason=reason)
-        return grade_one(student, files[0], expected, wall, limits)
+            paths = ", ".join(shown(str(path.relative_to(folder))) for path in files)
+            reason = f"several files of one student id: {paths}; keep one"
+            possible = sum(question.possible for question in expected.questions)
+            made = Grade(student, shown(files[0].name), 0.0, possible, reason)
+        else:
+            made = grade_one(student, files[0], expected, wall, limits, hide)
+        made.page = pages[student]
+        with writing:
+            grades.append(made)
+            grades.sort(key=lambda each: each.student)
+            try:
+                _write_page(made, assignment, out)
+                write_table(grades, names, table)
+            except OSError as error:  # a full disk may have room again for the next
+                unwritten.append(error)
 
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        grades = list(pool.map(one, sorted(found.items())))
-    possible = max(
-        (g.possible for g in grades if g.possible == g.possible), default=0.0
-    )
-    for each in grades:
-        if each.possible != each.possible:  # not run: out of what the others could get
-            each.possible = possible
-    write_table(grades, table)
-    for each in grades:
-        page = out / "feedback" / f"{each.student}.html"
-        page.write_text(feedback(each, assignment), encoding="utf-8")
+        list(pool.map(one, sorted(found.items())))
+    if unwritten:
+        for made in grades:
+            _write_page(made, assignment, out)
+        write_table(grades, names, table)
     plot(grades, assignment, out / "summary.png")
     return grades
 
 
-def _names(grades: list[Grade]) -> list[str]:
-    """All questions, in the order of the assignment."""
-    return sorted({q["name"] for g in grades for q in g.questions})
+def _write_page(made: Grade, assignment: str, out: Path) -> None:
+    page = feedback(made, assignment).encode("utf-8", "backslashreplace")
+    write_atomically(out / "feedback" / made.page, page)
 
 
-def write_table(grades: list[Grade], path: Path) -> None:
-    """Write one row a student, under a temporary name first."""
-    questions = _names(grades)
-    partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        head = ["student", "file", "score", "possible", *questions, "seconds", "reason"]
-        writer.writerow(head)
-        for each in grades:
-            points = {q["name"]: f"{q['score']:g}" for q in each.questions}
-            writer.writerow(
-                [
-                    each.student,
-                    each.file,
-                    f"{each.score:g}",
-                    f"{each.possible:g}",
-                    *(points.get(name, "0") for name in questions),
-                    f"{each.seconds:.1f}",
-                    each.reason,
-                ]
-            )
-    partial.replace(path)
+def page_names(students: Sequence[str]) -> dict[str, str]:
+    """Student -> name of the feedback page: one file in its folder on any system."""
+    pages: dict[str, str] = {}
+    used = set()
+    for student in students:
+        plain = re.sub(r"[^\w.@+-]", "_", student).lstrip(".")
+        plain = plain.encode()[:150].decode("utf-8", "ignore") or "_"
+        # Some file systems hold Ana and ana, or two ways to write ñ, for one name.
+        if plain != student or _alike(plain) in used:
+            plain += f"-{hashlib.sha256(student.encode()).hexdigest()[:8]}"
+        used.add(_alike(plain))
+        pages[student] = f"{plain}.html"
+    return pages
+
+
+def _alike(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def write_table(grades: list[Grade], questions: Sequence[str], path: Path) -> None:
+    """Write one row a student, whole or not at all."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    head = ["student", "file", "score", "possible", *questions, "seconds", "reason"]
+    writer.writerow([*head, "page"])
+    for each in grades:
+        points = {q["name"]: f"{q['score']:g}" for q in each.questions}
+        writer.writerow(
+            [
+                each.student,
+                each.file,
+                f"{each.score:g}",
+                f"{each.possible:g}",
+                *(points.get(name, "0") for name in questions),
+                f"{each.seconds:.1f}",
+                each.reason,
+                each.page,
+            ]
+        )
+    write_atomically(path, text.getvalue().encode("utf-8", "backslashreplace"))
 
 
 _PAGE = """<!doctype html>
@@ -241,10 +436,10 @@ _PAGE = """<!doctype html>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto;
   padding: 0 1rem; color: #1c1c1c; background: #fff; }}
 pre {{ background: #f3f3f3; padding: .6rem; overflow-x: auto; white-space: pre-wrap; }}
-.passed {{ color: #005a32; }} .failed {{ color: #9b1c1c; }}
+.passed {{ color: #005a32; }} .failed, .open {{ color: #9b1c1c; }}
 @media (prefers-color-scheme: dark) {{ body {{ color: #e8e8e8; background: #16181c; }}
   pre {{ background: #24272d; }} .passed {{ color: #7fd6a4; }}
-  .failed {{ color: #ff9a9a; }} }}
+  .failed, .open {{ color: #ff9a9a; }} }}
 </style>
 <h1>{title}</h1>
 <p>{student}: <strong>{score:g} of {possible:g} points</strong></p>
@@ -257,13 +452,15 @@ def _cases(question: dict[str, Any]) -> Iterator[str]:
     """One list item a test; a hidden test tells its hint, not its cases."""
     for case in question["cases"]:
         kind = "passed" if case["passed"] else "failed"
-        name = case["name"].removeprefix("test_").replace("_", " ")
-        text = f'<li><span class="{kind}">{kind}</span>: {html.escape(name)}'
+        name = "a hidden test" if case["hidden"] else case["name"]
+        got = f"{case['points'] if case['passed'] else 0:g} of {case['points']:g}"
+        text = f'<li><span class="{kind}">{kind}</span> ({got}): {html.escape(name)}'
         if not case["passed"]:
             if case["hint"]:
                 text += f"<br>{html.escape(case['hint'])}"
-            if case["message"] and not case["hidden"]:
-                text += f"<pre>{html.escape(case['message'].strip()[:1500])}</pre>"
+            message = case["message"].strip()[:1500]
+            if message and message != case["hint"] and not case["hidden"]:
+                text += f"<pre>{html.escape(message)}</pre>"
         yield text + "</li>"
 
 
@@ -273,10 +470,17 @@ def feedback(each: Grade, assignment: str) -> str:
         each.reason
     )
     for question in each.questions:
-        head = f"{question['name']}: {question['score']:g} of {question['possible']:g}"
-        parts.append(
-            f"<h2>{html.escape(head)}</h2><ul>{''.join(_cases(question))}</ul>"
-        )
+        # Otter's masters end a heading with its points, which stand here already.
+        title = re.sub(r"\s*\(\d+ points?\)$", "", question.get("title", ""))
+        head = title or question["name"]
+        points = f"{question['score']:g} of {question['possible']:g} points"
+        parts.append(f"<h2>{html.escape(head)}: {points}</h2>")
+        if not question.get("answered", True):
+            parts.append(
+                '<p class="open">Not answered: the cell for the answer is as it was '
+                "handed out.</p>"
+            )
+        parts.append(f"<ul>{''.join(_cases(question))}</ul>")
     return _PAGE.format(
         title=f"Feedback: {html.escape(assignment)}",
         student=html.escape(each.student),
@@ -290,7 +494,7 @@ def plot(grades: list[Grade], assignment: str, path: Path) -> None:
     """Draw the class: share of the points of every question, a dot a student."""
     from matplotlib.figure import Figure
 
-    names = _names(grades)
+    names = list(dict.fromkeys(q["name"] for g in grades for q in g.questions))
     figure = Figure(figsize=(1.6 + 1.1 * max(len(names), 2), 3.6), layout="constrained")
     axes = figure.add_subplot()
     for i, name in enumerate(names):

@@ -7,32 +7,58 @@ Three walls, the best that the machine has:
   read-only but for the working folder; no network but a loopback of its own,
 * ``process``: a child process with limits only. It can reach the network and every
   file that the teacher can, so ``run`` warns.
+
+In the first two the working folder is a file system in memory of limited size: nothing
+that is written there reaches a disk.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 import resource
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import IO
 
 WALLS = ("docker", "namespaces", "process")
+OUTPUT = 20_000  # characters of the output that are kept
+REPORT = 4 << 20  # bytes that a report may have
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a sandboxed command may use."""
+    """What a sandboxed command may use.
+
+    Raises:
+        ValueError: a limit that is not a positive number.
+    """
 
     seconds: float = 120.0  # wall time
     memory_gb: float = 6.0  # data segment of a process, GiB
     file_gb: float = 0.5  # largest file it may write, GiB
+    folder_gb: float = 0.5  # all that it may write, GiB; not held by "process"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not (0 < value < math.inf):
+                raise ValueError(
+                    f"{field.name} must be a positive number; got {value:g}."
+                )
 
 
 @dataclass(frozen=True)
@@ -43,6 +69,7 @@ class Outcome:
     timed_out: bool
     output: str  # stdout and stderr together, the last 20,000 characters
     seconds: float
+    report: bytes | None = None  # stdout of a command with a job; None: too long
 
 
 def available_wall() -> str:
@@ -52,10 +79,10 @@ def available_wall() -> str:
         if answer.returncode == 0:
             return "docker"
     if shutil.which("unshare") and shutil.which("setpriv"):
-        trial = subprocess.run(
-            [*_NAMESPACES, "true"], capture_output=True, text=True, timeout=30
-        )
-        if trial.returncode == 0:
+        with tempfile.TemporaryDirectory() as folder:
+            trial = _in_namespaces(["true"], Path(folder), Limits(), [])
+            answer = subprocess.run(trial, capture_output=True, timeout=30)
+        if answer.returncode == 0:
             return "namespaces"
     return "process"
 
@@ -74,17 +101,20 @@ def run(
     *,
     wall: str,
     limits: Limits,
-    report_fd: int | None = None,
+    job: bytes | None = None,
+    hide: Sequence[Path] = (),
 ) -> Outcome:
     """Run ``command`` in ``folder``, the one place that it may write to.
 
     Args:
         command: program and arguments.
-        folder: working folder; HOME and TMPDIR lie in it.
+        folder: empty working folder; HOME and TMPDIR lie in it.
         wall: one of ``WALLS``.
-        limits: time, memory and file size.
-        report_fd: a file descriptor that the command inherits, named to it in
-            ``MMGEN_REPORT_FD``; not for Docker, which gets a file instead.
+        limits: time, memory and disk.
+        job: what the command reads from stdin. With a job, its stdout is a report of
+            its own, apart from the output.
+        hide: folders that the command is to see empty; not for "process". Folders that
+            hold this Python, the package or ``folder`` stay visible.
 
     Raises:
         ValueError: an unknown wall.
@@ -92,26 +122,21 @@ def run(
     if wall not in WALLS:
         raise ValueError(f"wall must be one of {WALLS}; got {wall!r}.")
     folder = folder.resolve()
-    (folder / "tmp").mkdir(exist_ok=True)
     environment = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
         "HOME": str(folder),
-        "TMPDIR": str(folder / "tmp"),
+        "TMPDIR": str(folder),
         "LANG": "C.UTF-8",
         # One thread each: two graders that both use every core are slower than one.
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "MPLBACKEND": "agg",
     }
-    fds: tuple[int, ...] = ()
-    if report_fd is not None:
-        environment["MMGEN_REPORT_FD"] = str(report_fd)
-        fds = (report_fd,)
+    name = f"mmgen-{secrets.token_hex(8)}"
     if wall == "docker":
-        full = _docker(command, folder, environment, limits)
+        full = _docker(name, command, folder, environment, limits)
     elif wall == "namespaces":
-        inside = Path(__file__).with_name("walls.py")
-        full = [*_NAMESPACES, sys.executable, str(inside), str(folder), *command]
+        full = _in_namespaces(command, folder, limits, hide)
     else:
         warnings.warn(
             "No sandbox on this machine: submissions run as ordinary processes, which "
@@ -129,48 +154,125 @@ def run(
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
     start = time.monotonic()
-    log = folder / "sandbox.log"
-    with log.open("wb") as stream:
+    # A socket, for /proc/PID/fd of a pipe could be opened by others and written to.
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
         child = subprocess.Popen(
             full,
             cwd=folder,
             env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            pass_fds=fds,
+            stdin=subprocess.DEVNULL if job is None else subprocess.PIPE,
+            stdout=subprocess.PIPE if job is None else theirs.fileno(),
+            stderr=subprocess.STDOUT if job is None else subprocess.PIPE,
             preexec_fn=limit,
         )
+        theirs.close()
+        output, report = _Kept(OUTPUT, last=True), _Kept(REPORT, last=False)
+        threads = [_started(output.fill, child.stdout if job is None else child.stderr)]
+        if job is not None:
+            threads.append(_started(report.fill, ours.makefile("rb")))
+            threads.append(_started(_give, child.stdin, job))
         timed_out = False
         try:
             status = child.wait(limits.seconds)
         except subprocess.TimeoutExpired:
             timed_out = True
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            status = child.wait()
+            status = _end(child)
         finally:
             # Also when the teacher presses Ctrl-C: nothing of it may live on.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(child.pid, signal.SIGKILL)
-    seconds = time.monotonic() - start
-    output = log.read_text(encoding="utf-8", errors="replace")[-20_000:]
-    return Outcome(status, timed_out, output, seconds)
+            _end(child)
+            if wall == "docker" and child.returncode:  # its client is not the container
+                subprocess.run(["docker", "kill", name], capture_output=True)
+        seconds = time.monotonic() - start
+        for thread in threads:
+            # What a plain process left behind may hold its end open for ever.
+            thread.join(5)
+    return Outcome(
+        status,
+        timed_out,
+        bytes(output.content).decode("utf-8", "replace"),
+        seconds,
+        None if report.full else bytes(report.content),
+    )
+
+
+class _Kept:
+    """The last or the first bytes of a stream that may be endless."""
+
+    def __init__(self, size: int, *, last: bool) -> None:
+        self.size, self.last = size, last
+        self.content = bytearray()
+        self.full = False
+
+    def fill(self, stream: IO[bytes]) -> None:
+        with contextlib.suppress(OSError), stream:
+            while more := stream.read1(1 << 16):  # type: ignore[attr-defined]
+                self.full = self.full or len(self.content) + len(more) > self.size
+                if self.last:
+                    self.content += more
+                    del self.content[: -self.size]
+                elif not self.full:
+                    self.content += more
+
+
+def _started(target: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=target, args=arguments, daemon=True)
+    thread.start()
+    return thread
+
+
+def _give(stream: IO[bytes], job: bytes) -> None:
+    with contextlib.suppress(OSError), stream:  # it need not want the job
+        stream.write(job)
+
+
+def _end(child: subprocess.Popen[bytes]) -> int:
+    """Kill a command with its group; the exit status."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    return child.wait()
+
+
+def _can_be_hidden(paths: Sequence[Path], folder: Path) -> list[Path]:
+    """Those of some folders without which the command still runs."""
+    needed = [folder, Path(sys.prefix), Path(sys.base_prefix), Path(__file__)]
+    needed += [Path(entry) for entry in sys.path if entry]
+    needed += [path.resolve() for path in needed]
+    resolved = (path.resolve() for path in paths if path.is_dir())
+    return [p for p in resolved if not any(n.is_relative_to(p) for n in needed)]
+
+
+def _in_namespaces(
+    command: list[str], folder: Path, limits: Limits, hide: Sequence[Path]
+) -> list[str]:
+    """The ``unshare`` line that holds ``command``."""
+    plan = {
+        "folder": str(folder),
+        "megabytes": math.ceil(limits.folder_gb * 1024),
+        "hide": [str(path) for path in _can_be_hidden(hide, folder)],
+    }
+    inside = Path(__file__).with_name("walls.py")
+    return [*_NAMESPACES, sys.executable, str(inside), json.dumps(plan), *command]
 
 
 def _docker(
-    command: list[str], folder: Path, environment: dict[str, str], limits: Limits
+    name: str,
+    command: list[str],
+    folder: Path,
+    environment: dict[str, str],
+    limits: Limits,
 ) -> list[str]:
     """The ``docker run`` line that holds ``command``."""
-    inside = {**environment, "MMGEN_REPORT_FILE": str(folder / "report.json")}
-    inside.pop("MMGEN_REPORT_FD", None)
-    inside.pop("PATH")
-    variables = [f"--env={name}={value}" for name, value in inside.items()]
+    inside = {key: value for key, value in environment.items() if key != "PATH"}
+    variables = [f"--env={key}={value}" for key, value in inside.items()]
+    megabytes = math.ceil(limits.folder_gb * 1024)
     return [
-        *("docker", "run", "--rm", "--network=none", "--read-only", "--cap-drop=ALL"),
-        *("--security-opt=no-new-privileges", "--pids-limit=256", "--tmpfs=/tmp"),
+        *("docker", "run", "--rm", "--interactive", f"--name={name}"),
+        *("--network=none", "--read-only", "--cap-drop=ALL"),
+        *("--security-opt=no-new-privileges", "--pids-limit=256"),
+        *(f"--tmpfs=/tmp:size={megabytes}m", f"--tmpfs={folder}:size={megabytes}m"),
         f"--memory={limits.memory_gb:g}g",
-        f"--volume={folder}:{folder}",
+        f"--ulimit=fsize={int(limits.file_gb * 2**30)}",
         f"--workdir={folder}",
         f"--user={os.getuid()}:{os.getgid()}",
         *variables,
