@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import hashlib
-import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
