@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -263,55 +261,6 @@ def test_matcher_reports_unknown_words_and_refuses_empty_captions(
         matcher.scores(images, "a red circle")
     with pytest.raises(ValueError, match="images must be 16 x 16"):
         matcher.scores(torch.zeros(1, 3, 32, 32), ["a red circle"])
-
-
-# --- several processes ----------------------------------------------------------------
-
-
-def _gradients(task: DAMSMTask, rank: int, world: int, data) -> list[Tensor]:
-    from mmgen.training.step import Step
-
-    step = Step(
-        0, "matching", False, torch.device("cpu"), rank, world, 0, 0, 4, 8,
-        torch.Generator(),
-    )  # fmt: skip
-    share = 8 // world
-    batch = data.batch(range(rank * share, (rank + 1) * share))
-    loss = task.training_step(batch, step)["loss"]
-    parameters = [p for net in task.networks.values() for p in net.parameters()]
-    return list(torch.autograd.grad(loss, parameters))
-
-
-def _process(rank: int, port: int, folder: str) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
-    task, data = torch.load(f"{folder}/task.pt", weights_only=False)
-    gradients = _gradients(task, rank, 2, data)
-    for gradient in gradients:  # as data parallelism does
-        torch.distributed.all_reduce(gradient)
-        gradient /= 2
-    if rank == 0:
-        torch.save(gradients, f"{folder}/gradients.pt")
-    torch.distributed.destroy_process_group()
-
-
-@pytest.mark.slow
-def test_two_processes_have_the_gradient_of_one(
-    small: SimpleNamespace, tmp_path: Path
-) -> None:
-    task = DAMSMTask.build(small.config, small.data)
-    for network in task.networks.values():
-        network.eval()
-    expected = _gradients(task, 0, 1, small.data)
-    torch.save((task, small.data), tmp_path / "task.pt")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_process, (port, str(tmp_path)), nprocs=2)
-    found = torch.load(tmp_path / "gradients.pt")
-    for gradient, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(gradient, other, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.slow
