@@ -163,6 +163,19 @@ def test_each_phase_reaches_its_own_networks(
             assert reached == {name in owners[phase]}, (phase, name)
 
 
+def assert_same_gradient(
+    found: torch.Tensor, expected: torch.Tensor, task: CGANTask, *names: str
+) -> None:
+    """Of two ways to a loss: a term that was cut off has the same value."""
+    learns = [p for name in names for p in task.networks[name].parameters()]
+    for one, other in zip(
+        torch.autograd.grad(found, learns),
+        torch.autograd.grad(expected, learns),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
 def test_discriminator_loss_by_hand(vocabulary: Vocabulary) -> None:
     """The batched step equals the terms of the text, one picture at a time."""
     torch.manual_seed(0)
@@ -175,7 +188,7 @@ def test_discriminator_loss_by_hand(vocabulary: Vocabulary) -> None:
     generator = torch.Generator().manual_seed(0)  # the same draws again
     _, condition = task.networks["encoder"](batch.tokens, batch.lengths)
     noise = torch.randn(6, TINY.noise_dim, generator=generator)
-    fakes = task.networks["generator"](noise, condition)
+    fakes = task.networks["generator"](noise, condition).detach()
 
     def score(image: torch.Tensor, caption: int) -> torch.Tensor:
         network = task.networks["discriminator"]
@@ -196,21 +209,29 @@ def test_discriminator_loss_by_hand(vocabulary: Vocabulary) -> None:
         torch.stack(terms).mean() for terms in (log_real, log_fake, log_wrong)
     )
     matching = -2 * torch.stack(picked).log().mean()
-    torch.testing.assert_close(got, -(real + (wrong + fake) / 2) + 0.7 * matching)
+    expected = -(real + (wrong + fake) / 2) + 0.7 * matching
+    torch.testing.assert_close(got, expected)
+    assert_same_gradient(got, expected, task, "discriminator", "encoder")
 
 
 def test_pictures_answer_for_captions_hard_negatives_and_label_values() -> None:
     dataset = load_dataset("shapes", "train", 32, objects=(1, 2), size=32)
-    batch, step = dataset.batch(range(6)), one_step("discriminator")
+    batch = dataset.batch(range(6))
     values = sum(len(v) + 1 for v in dataset.attributes.values())
     for labels, captions, count in ((False, 6, 6), (True, 12, 12 + values)):
         task = CGANTask.build(replace(TINY, labels=labels), dataset)
+        step = one_step("discriminator")
         asked = task._asked(batch, task._encode(batch), step)
         assert len(asked.ids) == captions and len(asked.conditions) == count
     assert torch.equal(asked.ids[:6], batch.class_ids)
     assert (asked.ids[6:] != batch.class_ids).all()
     right, wrong = asked.conditions[:6], asked.conditions[6:12]
     assert (right != wrong).any(dim=1).all()
+    # each under its own name
+    chances = one_step("discriminator").rand(6, 3).tolist()
+    tokens, lengths, ids = dataset.alternatives.hard_negatives(batch, chances)
+    torch.testing.assert_close(wrong, task._read(tokens, lengths))
+    assert torch.equal(asked.ids[6:], ids)
 
 
 def test_the_game_of_labels_by_hand() -> None:
@@ -225,29 +246,31 @@ def test_the_game_of_labels_by_hand() -> None:
     terms = task.training_step(batch, step)
 
     step = one_step("discriminator", accumulating=True)  # the same draws again
-    with torch.no_grad():
-        condition = task._encode(batch)
-        fakes = task._generate(condition, step)
-        asked = task._asked(batch, condition, step)
-        scores = task.networks["discriminator"]
-        real = scores(batch.images, asked.conditions)[:, 12:]
-        fake = scores(fakes, asked.conditions)[:, 12:]
+    condition = task._encode(batch)
+    fakes = task._generate(condition, step).detach()
+    asked = task._asked(batch, condition, step)
+    scores = task.networks["discriminator"]
+    real = scores(batch.images, asked.conditions)[:, 12:]
+    fake = scores(fakes, asked.conditions)[:, 12:]
     accepted = rows_score(real, batch.attributes, sizes)
     rows = completed(fake, meets.rows, sizes, meets.counted)
     refused = rows_score(fake, rows, sizes)
     expected = (1 - accepted).relu().mean() / 2 + (1 + refused).relu().mean() / 3
-    torch.testing.assert_close(terms["loss"] - terms["adversarial"], expected)
+    added = terms["loss"] - terms["adversarial"]
+    torch.testing.assert_close(added, expected)
+    assert_same_gradient(added, expected, task, "discriminator", "labels")
 
     # the generator's side is bounded below: nothing is gained beyond the margin
     terms = task.training_step(batch, one_step("generator", accumulating=True))
     step = one_step("generator", accumulating=True)
-    with torch.no_grad():
-        fakes = task._generate(condition, step)
-        asked = task._asked(batch, condition, step)
-        fake = scores(fakes, asked.conditions)[:, 12:]
+    fakes = task._generate(condition.detach(), step)
+    asked = task._asked(batch, condition, step)
+    fake = scores(fakes, asked.conditions)[:, 12:]
     rows = completed(fake, meets.rows, sizes, meets.counted)
     claims = (1 - rows_score(fake, rows, sizes)).relu().mean()
-    torch.testing.assert_close(terms["loss"] - terms["adversarial"], claims)
+    added = terms["loss"] - terms["adversarial"]
+    torch.testing.assert_close(added, claims)
+    assert_same_gradient(added, claims, task, "generator")
 
 
 # ------------------------------------------------------------------- sampler

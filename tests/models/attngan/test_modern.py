@@ -21,7 +21,8 @@ from mmgen.models.attngan import (
     ModernTask,
     ProjectionDiscriminator,
 )
-from mmgen.models.damsm import DAMSMConfig, DAMSMMatcher
+from mmgen.models.attngan.objectives import condition_kl
+from mmgen.models.damsm import DAMSMConfig, DAMSMMatcher, damsm_losses
 from mmgen.models.reader import Reader, ReaderConfig
 from mmgen.objectives.contrastive import pair_matching_loss
 from mmgen.objectives.labels import Labels, completed, value_rows, values_loss
@@ -148,7 +149,7 @@ def test_a_step_changes_what_is_trained_and_nothing_else(
 
 def test_both_losses_by_hand(matcher: DAMSMMatcher, pairs: CaptionedDataset) -> None:
     """Every term of both phases, stage by stage, from the networks themselves."""
-    config = replace(TINY, damsm_weight=0.0, kl_weight=0.0)
+    config = replace(TINY, damsm_weight=0.5, kl_weight=0.1)
     task, batch = a_task(config, matcher, pairs), pairs.batch(range(8))
     sizes = [len(values) for values in pairs.attributes.values()]
     meets = Labels.of_captions(batch, pairs.alternatives)
@@ -189,8 +190,24 @@ def test_both_losses_by_hand(matcher: DAMSMMatcher, pairs: CaptionedDataset) -> 
         first = first + (1 - accepted).relu().mean() / 2
         first = first + (1 + claimed).relu().mean() / 3
         second = second + (1 - claimed).relu().mean()
-    torch.testing.assert_close(of_discriminators, first, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(of_generator, second, rtol=1e-4, atol=1e-4)
+    words, sentence = task._read_for_matcher(batch)
+    regions, features = task.networks["matcher_image"](drawn.output.images[-1])
+    ours = damsm_losses(
+        regions, features, words, sentence, batch.mask, batch.class_ids
+    ).total
+    kl = condition_kl(drawn.output.mu, drawn.output.logvar)
+    second = second + config.damsm_weight * ours + config.kl_weight * kl
+    for found, expected, names in (
+        (of_discriminators, first, ("discriminator", "labels")),
+        (of_generator, second, ("generator", "text")),
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        learns = [p for name in names for p in task.networks[name].parameters()]
+        # a term that was cut off from its networks has the same value
+        gradients = torch.autograd.grad(found, learns, retain_graph=True)
+        by_hand = torch.autograd.grad(expected, learns, retain_graph=True)
+        for one, other in zip(gradients, by_hand, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
 def test_text_encoders_begin_with_the_readers(
