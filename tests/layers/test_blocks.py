@@ -70,6 +70,11 @@ def test_shift_and_cover_by_hand() -> None:
     expected[:, :, 2:, :14] = image[:, :, :14, 2:]
     expected[:, :, 6:11, 6:11] = 0
     torch.testing.assert_close(shift_and_cover(image, draws), expected)
+    # the third draw is the square's row, the fourth its column
+    elsewhere = shift_and_cover(image, torch.tensor([[0.5, 0.5, 0.25, 0.75]]))
+    expected = image.clone()
+    expected[:, :, 2:7, 10:15] = 0
+    torch.testing.assert_close(elsewhere, expected)
 
 
 def test_shift_and_cover_lets_gradients_through() -> None:

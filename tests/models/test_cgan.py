@@ -22,7 +22,8 @@ from mmgen.models.cgan import (
     ProjectionDiscriminator,
 )
 from mmgen.objectives import adversarial
-from mmgen.objectives.labels import Labels, completed, rows_score
+from mmgen.objectives.contrastive import pair_matching_loss
+from mmgen.objectives.labels import Labels, completed, rows_score, values_loss
 
 ATTRIBUTES = {
     "person": ("woman", "man"),
@@ -258,6 +259,11 @@ def test_the_game_of_labels_by_hand() -> None:
     expected = (1 - accepted).relu().mean() / 2 + (1 + refused).relu().mean() / 3
     added = terms["loss"] - terms["adversarial"]
     torch.testing.assert_close(added, expected)
+    # real pictures are matched with all that they show
+    matched = values_loss(real, batch.attributes[None], sizes)
+    captions = scores(batch.images, asked.conditions)[:, :12]
+    matched = matched + pair_matching_loss(captions, asked.ids[:6], asked.ids)
+    torch.testing.assert_close(terms["matching"], matched)
     assert_same_gradient(added, expected, task, "discriminator", "labels")
 
     # the generator's side is bounded below: nothing is gained beyond the margin
@@ -270,7 +276,27 @@ def test_the_game_of_labels_by_hand() -> None:
     claims = (1 - rows_score(fake, rows, sizes)).relu().mean()
     added = terms["loss"] - terms["adversarial"]
     torch.testing.assert_close(added, claims)
+    # drawn pictures are matched with what their captions specify, no more
+    matched = values_loss(fake, meets.rows, sizes, meets.counted)
+    captions = scores(fakes, asked.conditions)[:, :12]
+    matched = matched + pair_matching_loss(captions, asked.ids[:6], asked.ids)
+    torch.testing.assert_close(terms["matching"], matched)
     assert_same_gradient(added, claims, task, "generator")
+
+
+def test_attributes_are_left_open_now_and_then(vocabulary: Vocabulary) -> None:
+    config = replace(TINY, condition="attributes")
+    batch, told = shapes_batch(vocabulary), []
+    open_ = torch.full_like(batch.attributes, -1)
+    for attributes, chance in ((batch.attributes, 0.0), (open_, 1.0), (None, 1.0)):
+        torch.manual_seed(0)
+        task = CGANTask(config, data_info(vocabulary, **ATTRIBUTES))
+        step = one_step("discriminator")
+        step.rand = lambda *shape, chance=chance: torch.full(shape, chance)
+        given = batch if attributes is None else replace(batch, attributes=attributes)
+        told.append(task.training_step(given, step)["loss"].item())
+    # the surest draw hides all of them, the other none
+    assert told[0] == told[1] != told[2]
 
 
 # ------------------------------------------------------------------- sampler

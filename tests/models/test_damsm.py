@@ -23,6 +23,7 @@ from mmgen.models.damsm import (
     matching_loss,
     word_region_attention,
 )
+from mmgen.objectives.word_regions import sentence_scores, word_region_scores
 from tests.data.fakes import make_cub
 
 REFERENCE = Path(__file__).parents[1] / "data" / "damsm_tiny.npz"
@@ -172,7 +173,15 @@ def test_step_is_the_loss_of_the_batch_and_reaches_all_weights(
         regions, overall, words, sentence, batch.mask, batch.class_ids
     )
     torch.testing.assert_close(out["loss"], losses.total)
-    assert 0 <= out["retrieval_in_batch"] <= 1
+    scores = word_region_scores(
+        regions, words, batch.mask, small.config.gamma1, small.config.gamma2
+    ) + sentence_scores(overall, sentence)
+    own = scores.diagonal()
+    found = (scores.max(dim=1).values == own).float().mean()
+    assert found != (scores.max(dim=0).values == own).float().mean()
+    assert out["retrieval_in_batch"] == found
+    matcher = task.sampler(task.networks)
+    torch.testing.assert_close(matcher.scores(batch.images, batch.captions), scores)
     out["loss"].backward()
     for network in task.networks.values():
         for name, parameter in network.named_parameters():
