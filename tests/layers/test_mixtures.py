@@ -67,7 +67,12 @@ def test_half_of_the_noise_picks_and_the_other_half_places() -> None:
     picks, places = torch.randn(2, 50, 2, generator=torch.Generator().manual_seed(0))
     one = prior.sample(torch.cat([picks, places], dim=1))
     other = prior.sample(torch.cat([picks, places.flip(0)], dim=1))
-    assert len(one.round().unique()) == 3
+    # each number by its own draw, among shares that add up to 1
+    below = prior.last.bias.view(2, 3, 3)[:, 0].softmax(dim=1).cumsum(dim=1)[:, :2]
+    chances = torch.distributions.Normal(0.0, 1.0).cdf(picks)
+    picked = (chances[..., None] > below).sum(dim=2)
+    assert torch.equal(one.round(), torch.tensor([-4.0, 0.0, 4.0])[picked])
+    assert len(picked.unique()) == 3 and (picked[:, 0] != picked[:, 1]).any()
     assert 0 < (one - other).abs().max() < 0.1
     torch.testing.assert_close(
         one - one.round(), places * math.exp(-5), atol=1e-4, rtol=0
