@@ -52,6 +52,13 @@ def test_who_draws_one_picture_covers_one_mode_and_who_draws_all_covers_all():
     assert math.isnan(two.standard_error["size"])  # of a single caption
 
 
+def test_a_place_between_two_is_no_place_but_the_rest_counts():
+    between = Scene((Object("circle", "red", "large", 0.36, 0.4),), "beige")
+    report = mode_coverage(Painter([scene("center"), between]), ["a red circle"], 4)
+    assert report.readable == 1 and report.effective["position"] == 1
+    assert report.effective["background"] == pytest.approx(2)
+
+
 def test_errors_are_those_of_the_mean_over_captions():
     class ByCaption:
         """Of one caption always the same picture, of the other two in turn."""

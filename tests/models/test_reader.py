@@ -90,6 +90,21 @@ def test_of_a_pair_whose_sides_are_open_either_order_will_do(
     assert seen > 3
 
 
+def test_labels_read_are_the_likeliest_values(pairs: CaptionedDataset) -> None:
+    reader = Reader(TINY, pairs.vocabulary, pairs.max_tokens, pairs.attributes)
+    sizes = [len(values) for values in pairs.attributes.values()]
+    wanted = [size - 1 - i % 3 for i, size in enumerate(sizes)]
+    wanted[2] = -1  # none applies
+    sure = [
+        one_hot(torch.tensor(value + 1), size + 1).float()
+        for value, size in zip(wanted, sizes, strict=True)
+    ]
+    with torch.no_grad():
+        reader.labels.linear.weight.zero_()
+        reader.labels.linear.bias.copy_(torch.cat(sure))
+    assert reader.read_labels(["a red star", "a circle"]).tolist() == [wanted] * 2
+
+
 def test_a_reader_is_built_again_and_exported(pairs: CaptionedDataset) -> None:
     torch.manual_seed(0)
     reader = Reader(TINY, pairs.vocabulary, pairs.max_tokens, pairs.attributes).eval()
