@@ -275,11 +275,14 @@ class CGANTask(Task):
         of_reals, of_fakes = logits.split(len(batch))  # (B, M + R) each
         first = step.rank * len(batch)
         real, fake = of_reals.diagonal(first), of_fakes.diagonal(first)  # (B,)
-        count = len(step.gather(batch.class_ids))  # captions that pictures come with
-        others = asked.ids[:count]
-        wrong = wrong_pairs(others[first : first + len(batch)], others)  # (B, N)
+        # N captions come with pictures. The pairs of all processes at once: their mean
+        # is over those that are wrong, and shares of a batch have more or fewer.
+        others = asked.ids[: asked.pictures]
+        pairs = step.gather(of_reals[:, : asked.pictures])  # (N, N)
         objective = OBJECTIVES[self.config.objective]
-        adversarial = objective.discriminator(real, fake, of_reals[:, :count], wrong)
+        adversarial = objective.discriminator(
+            real, fake, pairs, wrong_pairs(others, others)
+        )
         shows = self._shows(batch)
         matching = asked.matching_loss(of_reals, shows, step)
         loss = adversarial + self.config.matching_weight * matching

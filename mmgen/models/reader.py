@@ -105,7 +105,9 @@ class ReaderTask(Task):
         rows, counted = Labels.of_captions(batch, self.data.alternatives)
         assert counted is not None  # of captions some labels are open
         cost = values_loss(logits, rows, self.sizes, counted)
-        return {"loss": cost * len(sentence) / counted.sum().clamp(min=1)}
+        # of all processes: captions of one share may specify more than another's
+        told = step.gather(counted.sum(dim=1))  # (N,)
+        return {"loss": cost * len(told) / told.sum().clamp(min=1)}
 
     def sampler(self, networks: Mapping[str, nn.Module]) -> Reader:
         """A reader with these networks."""

@@ -8,8 +8,9 @@ Three things still differ:
 - **Batch normalisation** takes its statistics from the samples that pass through at
   once: those of one process and one part. More processes or parts therefore train
   another network; the running statistics that are kept are those of the first process.
-- **Losses over pairs of a batch** see the samples of all processes, where the task
-  gathers them, but only those of one part.
+- **Losses over pairs of a batch**, and means over what its captions specify, see the
+  samples of all processes, but only those of one part. The published AttnGAN's wrong
+  captions, each that of the next picture, are those of one process.
 - **Dropout** draws from each process's own generator.
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from collections import Counter
 
 import pytest
 from built_book import ROOT
@@ -47,10 +48,26 @@ def test_what_is_not_there_is_an_error_that_stops_the_build(results, text):
         book_pages.measured(text, results)
 
 
+NAMED = [
+    (page, text)
+    for page in sorted(ROOT.glob("book/**/*.md"))
+    for text in re.findall(r"\{measured\}`([^`]+)`", page.read_text("utf-8"))
+]
+
+
 @pytest.mark.parametrize(
-    "page", sorted(ROOT.glob("book/**/*.md")), ids=lambda p: p.stem
+    ("page", "text"), NAMED, ids=[f"{page.stem}: {text}" for page, text in NAMED]
 )
-def test_every_page_names_values_that_there_are(page):
-    for text in re.findall(r"\{measured\}`([^`]+)`", page.read_text("utf-8")):
-        file, value = book_pages.measured(text)
-        assert file.is_file() and value
+def test_every_value_that_a_page_names_is_there(page, text):
+    file, value = book_pages.measured(text)
+    assert file.is_file() and value
+
+
+def test_the_pages_that_measure_name_their_values():
+    written = {
+        page: page.read_text("utf-8").count("{measured}")
+        for page in ROOT.glob("book/**/*.md")
+    }
+    found = Counter(page for page, _ in NAMED)
+    assert {page: n for page, n in written.items() if n} == dict(found)
+    assert ROOT / "book" / "speed.md" in found and len(found) > 5

@@ -37,12 +37,28 @@ def test_blocks_double_and_halve() -> None:
 
 def test_every_pixel_of_an_upblock_has_as_many_inputs() -> None:
     """No checkerboard by construction: ones in, the same number inside everywhere."""
-    block = UpBlock(1, 1, 1)
+    block = UpBlock(1, 1, 1).eval()  # statistics of nothing: mean 0, deviation 1
     torch.nn.init.ones_(block.enlarge.weight)
-    inside = torch.nn.functional.conv_transpose2d(
-        torch.ones(1, 1, 6, 6), block.enlarge.weight, stride=2, padding=1
-    )[..., 1:-1, 1:-1]
-    torch.testing.assert_close(inside, torch.full_like(inside, 4.0))
+    torch.nn.init.zeros_(block.enlarge.bias)
+    inside = block(torch.ones(1, 1, 6, 6), torch.zeros(1, 1))[..., 1:-1, 1:-1]
+    assert inside.shape == (1, 1, 10, 10)
+    torch.testing.assert_close(inside, torch.full_like(inside, 4.0), rtol=1e-4, atol=0)
+
+
+def test_an_upblock_hears_its_condition_before_it_cuts_at_zero() -> None:
+    block = UpBlock(2, 1, 3).eval()
+    x, c = torch.randn(2, 2, 4, 4), torch.randn(2, 3)
+    torch.nn.init.normal_(block.norm.modulate.weight)
+    expected = block.enlarge(block.norm(x, c).clamp(min=0))
+    torch.testing.assert_close(block(x, c), expected)
+    assert (block(x, c) - block(x, c.flip(0))).abs().max() > 1e-2
+
+
+def test_a_downblock_lets_a_fifth_of_what_is_negative_through() -> None:
+    block, x = DownBlock(2, 3), torch.randn(2, 2, 8, 8)
+    sums = block.reduce(x)
+    assert (sums < 0).any() and (sums > 0).any()
+    torch.testing.assert_close(block(x), torch.where(sums > 0, sums, 0.2 * sums))
 
 
 def test_shift_and_cover_by_hand() -> None:
@@ -54,6 +70,11 @@ def test_shift_and_cover_by_hand() -> None:
     expected[:, :, 2:, :14] = image[:, :, :14, 2:]
     expected[:, :, 6:11, 6:11] = 0
     torch.testing.assert_close(shift_and_cover(image, draws), expected)
+    # the third draw is the square's row, the fourth its column
+    elsewhere = shift_and_cover(image, torch.tensor([[0.5, 0.5, 0.25, 0.75]]))
+    expected = image.clone()
+    expected[:, :, 2:7, 10:15] = 0
+    torch.testing.assert_close(elsewhere, expected)
 
 
 def test_shift_and_cover_lets_gradients_through() -> None:

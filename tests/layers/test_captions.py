@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mmgen.data import Vocabulary
-from mmgen.layers.captions import CaptionDecoder
+from mmgen.layers import captions
+from mmgen.layers.captions import UNKNOWN_TOKEN, CaptionDecoder
 
 CAPTIONS = ["a red circle", "a large blue square", "红色的圆", "蓝色的大方块"]
 
@@ -68,6 +69,24 @@ def test_untrained_decoder_writes_words_of_the_language_only(
         # nothing after the end
         ends = (tokens == 0).cumsum(1) > 0
         assert (tokens[ends] == 0).all()
+
+
+def test_the_start_is_never_dropped(
+    vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every word forgotten, what is read is the language and then nothing."""
+    torch.manual_seed(0)
+    decoder = CaptionDecoder(vocabulary, 3, 4, 8).train()
+    monkeypatch.setattr(captions, "WORD_DROPOUT", 1.0)
+    tokens, lengths = vocabulary.encode(CAPTIONS, 7)
+    code = torch.randn(4, 3)
+    read = torch.full((4, 7), UNKNOWN_TOKEN)
+    read[:, 0] = decoder.start(tokens)
+    assert read[0, 0] != read[2, 0]
+    log_p = decoder._logits(read, code, None)[0].log_softmax(dim=2)
+    said = log_p.gather(2, tokens[..., None])[..., 0]
+    expected = [said[i, : lengths[i] + 1].sum() for i in range(4)]
+    torch.testing.assert_close(decoder(code, tokens, lengths), torch.stack(expected))
 
 
 def test_words_read_back_are_dropped_in_training_only(vocabulary: Vocabulary) -> None:

@@ -1,5 +1,7 @@
 """The learned prior: a density, in its order, that draws what it says."""
 
+import math
+
 import pytest
 import torch
 
@@ -54,6 +56,39 @@ def test_prior_draws_what_its_density_says() -> None:
     expected = (density * prior.log_prob(grid).view(481, 481)).sum() * (24 / 480) ** 2
     found = prior.log_prob(drawn).mean().item()
     assert found == pytest.approx(expected.item(), abs=0.05)
+
+
+def test_half_of_the_noise_picks_and_the_other_half_places() -> None:
+    prior = shaken(MixturePrior(2, 0, 8, 3))
+    with torch.no_grad():  # as narrow as a component can be: 5 nats below 1
+        prior.last.weight.zero_()
+        prior.last.bias.view(2, 3, 3)[:, 2] = -50.0
+        prior.last.bias.view(2, 3, 3)[:, 1] = torch.tensor([-4.0, 0.0, 4.0])
+    picks, places = torch.randn(2, 50, 2, generator=torch.Generator().manual_seed(0))
+    one = prior.sample(torch.cat([picks, places], dim=1))
+    other = prior.sample(torch.cat([picks, places.flip(0)], dim=1))
+    # each number by its own draw, among shares that add up to 1
+    below = prior.last.bias.view(2, 3, 3)[:, 0].softmax(dim=1).cumsum(dim=1)[:, :2]
+    chances = torch.distributions.Normal(0.0, 1.0).cdf(picks)
+    picked = (chances[..., None] > below).sum(dim=2)
+    assert torch.equal(one.round(), torch.tensor([-4.0, 0.0, 4.0])[picked])
+    assert len(picked.unique()) == 3 and (picked[:, 0] != picked[:, 1]).any()
+    assert 0 < (one - other).abs().max() < 0.1
+    torch.testing.assert_close(
+        one - one.round(), places * math.exp(-5), atol=1e-4, rtol=0
+    )
+
+
+def test_fresh_components_stand_side_by_side() -> None:
+    prior = MixturePrior(3, 0, 8, 4)
+    torch.nn.init.zeros_(prior.last.weight)
+    log_weight, mean, log_sigma = prior._mixtures(torch.randn(2, 3), None)
+    torch.testing.assert_close(log_weight.exp(), torch.full((2, 3, 4), 0.25))
+    torch.testing.assert_close(mean, torch.linspace(-1.5, 1.5, 4).expand(2, 3, 4))
+    # neighbours, 1 apart, overlap: each is 0.6 wide
+    torch.testing.assert_close(
+        log_sigma.exp(), torch.full((2, 3, 4), 0.6), atol=0.02, rtol=0
+    )
 
 
 def test_prior_learns_modes_that_the_condition_leaves_open() -> None:

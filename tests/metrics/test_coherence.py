@@ -64,17 +64,24 @@ class Oracle:
 
     languages = ("en",)
 
+    def __init__(self, truth: list[str] | None = None) -> None:
+        self.truth = truth or []
+        self.asked: list[tuple] = []
+
     def sample(
         self, captions: Sequence[str], seed: int = 0, noise: Tensor | None = None
     ) -> Tensor:
+        self.asked.append(("sample", seed))
         return render([SCENES[0]] * len(captions), 32)  # always the same star
 
     def describe(self, images: Tensor, language: str | None = None) -> list[str]:
+        self.asked.append(("describe", language))
         return self.truth
 
     def imagine(
         self, count: int, seed: int = 0, language: str | None = None
     ) -> tuple[Tensor, list[str]]:
+        self.asked.append(("imagine", seed, language))
         half = count // 2
         return (
             render([SCENES[0]] * count, 32),
@@ -84,9 +91,14 @@ class Oracle:
 
 def test_three_directions_are_kept_apart() -> None:
     dataset = load_dataset("shapes", "test", 32, objects=(1,), size=8)
-    oracle = Oracle()
-    oracle.truth = dataset.batch(range(8)).captions
-    report = cross_modal_coherence(oracle, dataset, n=8)
+    oracle = Oracle(dataset.batch(range(8)).captions)
+    report = cross_modal_coherence(oracle, dataset, n=8, seed=3, language="zh")
+    # each is asked with the seed and in the language of the measurement
+    assert sorted(oracle.asked) == [
+        ("describe", "zh"),
+        ("imagine", 3, "zh"),
+        ("sample", 3),
+    ]
     assert report.text_to_image.overall.value < 0.5
     assert report.image_to_text.overall.value == 1
     assert report.joint.overall.value == 0.5
@@ -99,10 +111,11 @@ def test_three_directions_are_kept_apart() -> None:
 
 def test_a_name_is_right_to_the_letter_or_wrong() -> None:
     dataset = load_dataset("shapes", "test", 32, objects=(1,), size=4)
-    oracle = Oracle()
     truth = dataset.batch(range(4)).captions
-    oracle.truth = [truth[0], truth[1] + " too", truth[2].split(" ", 1)[1], truth[3]]
+    said = [truth[0], truth[1] + " too", truth[2].split(" ", 1)[1], truth[3]]
+    oracle = Oracle(said)
     found = naming_accuracy(oracle, dataset, "en")
+    assert oracle.asked == [("describe", "en")]
     assert (found.successes, found.n) == (2, 4)
     with pytest.raises(ValueError, match="language must be that of the data set's"):
         naming_accuracy(oracle, dataset, "zh")

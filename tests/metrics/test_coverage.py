@@ -52,6 +52,29 @@ def test_who_draws_one_picture_covers_one_mode_and_who_draws_all_covers_all():
     assert math.isnan(two.standard_error["size"])  # of a single caption
 
 
+def test_a_place_between_two_is_no_place_but_the_rest_counts():
+    between = Scene((Object("circle", "red", "large", 0.36, 0.4),), "beige")
+    report = mode_coverage(Painter([scene("center"), between]), ["a red circle"], 4)
+    assert report.readable == 1 and report.effective["position"] == 1
+    assert report.effective["background"] == pytest.approx(2)
+
+
+def test_errors_are_those_of_the_mean_over_captions():
+    class ByCaption:
+        """Of one caption always the same picture, of the other two in turn."""
+
+        def sample(self, captions, seed=0):
+            both = [scene("center"), scene("upper left")]
+            turns = 2 if captions[0] == "a red circle" else 1
+            return render([both[i % turns] for i in range(len(captions))])
+
+    captions = ["a red circle", "a blue star", "a blue star"]
+    report = mode_coverage(ByCaption(), captions, 4)
+    # 2, 1 and 1: deviation 1 / sqrt(3), of a mean of three 1 / 3
+    assert report.effective["position"] == pytest.approx(4 / 3)
+    assert report.standard_error["position"] == pytest.approx(1 / 3)
+
+
 def test_what_the_caption_tells_is_not_counted():
     both = [scene("center", "small"), scene("upper left", "large")]
     report = mode_coverage(

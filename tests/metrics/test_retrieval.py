@@ -103,6 +103,22 @@ def test_the_scorer_that_was_the_trainer_is_named() -> None:
     assert "can be gamed" in str(found) and found.to_json()["warning"]
 
 
+def test_what_no_training_touched_makes_no_two_networks_one() -> None:
+    class Fresh(nn.Module):
+        """One weight, and norms and biases as they begin."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3, bias=False)
+            self.norms = nn.ModuleList(nn.LayerNorm(3) for _ in range(4))
+
+        def scores(self, images: Tensor, captions: list[str]) -> Tensor:
+            return torch.eye(len(images))
+
+    found = r_precision(IMAGES, CAPTIONS, Fresh(), 10, trained_with=Fresh())
+    assert found.warning is None
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

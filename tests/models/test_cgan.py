@@ -22,7 +22,8 @@ from mmgen.models.cgan import (
     ProjectionDiscriminator,
 )
 from mmgen.objectives import adversarial
-from mmgen.objectives.labels import Labels, completed, rows_score
+from mmgen.objectives.contrastive import pair_matching_loss
+from mmgen.objectives.labels import Labels, completed, rows_score, values_loss
 
 ATTRIBUTES = {
     "person": ("woman", "man"),
@@ -157,11 +158,23 @@ def test_each_phase_reaches_its_own_networks(
         assert all(term.ndim == 0 and term.isfinite() for term in terms.values())
         terms["loss"].backward()
         for name, network in task.networks.items():
-            reached = any(
-                p.grad is not None and p.grad.abs().sum() > 0
-                for p in network.parameters()
-            )
-            assert reached == (name in owners[phase]), (phase, name)
+            reached = {
+                p.grad is not None and bool(p.grad.any()) for p in network.parameters()
+            }
+            assert reached == {name in owners[phase]}, (phase, name)
+
+
+def assert_same_gradient(
+    found: torch.Tensor, expected: torch.Tensor, task: CGANTask, *names: str
+) -> None:
+    """Of two ways to a loss: a term that was cut off has the same value."""
+    learns = [p for name in names for p in task.networks[name].parameters()]
+    for one, other in zip(
+        torch.autograd.grad(found, learns),
+        torch.autograd.grad(expected, learns),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_discriminator_loss_by_hand(vocabulary: Vocabulary) -> None:
@@ -176,7 +189,7 @@ def test_discriminator_loss_by_hand(vocabulary: Vocabulary) -> None:
     generator = torch.Generator().manual_seed(0)  # the same draws again
     _, condition = task.networks["encoder"](batch.tokens, batch.lengths)
     noise = torch.randn(6, TINY.noise_dim, generator=generator)
-    fakes = task.networks["generator"](noise, condition)
+    fakes = task.networks["generator"](noise, condition).detach()
 
     def score(image: torch.Tensor, caption: int) -> torch.Tensor:
         network = task.networks["discriminator"]
@@ -197,21 +210,29 @@ def test_discriminator_loss_by_hand(vocabulary: Vocabulary) -> None:
         torch.stack(terms).mean() for terms in (log_real, log_fake, log_wrong)
     )
     matching = -2 * torch.stack(picked).log().mean()
-    torch.testing.assert_close(got, -(real + (wrong + fake) / 2) + 0.7 * matching)
+    expected = -(real + (wrong + fake) / 2) + 0.7 * matching
+    torch.testing.assert_close(got, expected)
+    assert_same_gradient(got, expected, task, "discriminator", "encoder")
 
 
 def test_pictures_answer_for_captions_hard_negatives_and_label_values() -> None:
     dataset = load_dataset("shapes", "train", 32, objects=(1, 2), size=32)
-    batch, step = dataset.batch(range(6)), one_step("discriminator")
+    batch = dataset.batch(range(6))
     values = sum(len(v) + 1 for v in dataset.attributes.values())
     for labels, captions, count in ((False, 6, 6), (True, 12, 12 + values)):
         task = CGANTask.build(replace(TINY, labels=labels), dataset)
+        step = one_step("discriminator")
         asked = task._asked(batch, task._encode(batch), step)
         assert len(asked.ids) == captions and len(asked.conditions) == count
     assert torch.equal(asked.ids[:6], batch.class_ids)
     assert (asked.ids[6:] != batch.class_ids).all()
     right, wrong = asked.conditions[:6], asked.conditions[6:12]
     assert (right != wrong).any(dim=1).all()
+    # each under its own name
+    chances = one_step("discriminator").rand(6, 3).tolist()
+    tokens, lengths, ids = dataset.alternatives.hard_negatives(batch, chances)
+    torch.testing.assert_close(wrong, task._read(tokens, lengths))
+    assert torch.equal(asked.ids[6:], ids)
 
 
 def test_the_game_of_labels_by_hand() -> None:
@@ -226,29 +247,56 @@ def test_the_game_of_labels_by_hand() -> None:
     terms = task.training_step(batch, step)
 
     step = one_step("discriminator", accumulating=True)  # the same draws again
-    with torch.no_grad():
-        condition = task._encode(batch)
-        fakes = task._generate(condition, step)
-        asked = task._asked(batch, condition, step)
-        scores = task.networks["discriminator"]
-        real = scores(batch.images, asked.conditions)[:, 12:]
-        fake = scores(fakes, asked.conditions)[:, 12:]
+    condition = task._encode(batch)
+    fakes = task._generate(condition, step).detach()
+    asked = task._asked(batch, condition, step)
+    scores = task.networks["discriminator"]
+    real = scores(batch.images, asked.conditions)[:, 12:]
+    fake = scores(fakes, asked.conditions)[:, 12:]
     accepted = rows_score(real, batch.attributes, sizes)
     rows = completed(fake, meets.rows, sizes, meets.counted)
     refused = rows_score(fake, rows, sizes)
     expected = (1 - accepted).relu().mean() / 2 + (1 + refused).relu().mean() / 3
-    torch.testing.assert_close(terms["loss"] - terms["adversarial"], expected)
+    added = terms["loss"] - terms["adversarial"]
+    torch.testing.assert_close(added, expected)
+    # real pictures are matched with all that they show
+    matched = values_loss(real, batch.attributes[None], sizes)
+    captions = scores(batch.images, asked.conditions)[:, :12]
+    matched = matched + pair_matching_loss(captions, asked.ids[:6], asked.ids)
+    torch.testing.assert_close(terms["matching"], matched)
+    assert_same_gradient(added, expected, task, "discriminator", "labels")
 
     # the generator's side is bounded below: nothing is gained beyond the margin
     terms = task.training_step(batch, one_step("generator", accumulating=True))
     step = one_step("generator", accumulating=True)
-    with torch.no_grad():
-        fakes = task._generate(condition, step)
-        asked = task._asked(batch, condition, step)
-        fake = scores(fakes, asked.conditions)[:, 12:]
+    fakes = task._generate(condition.detach(), step)
+    asked = task._asked(batch, condition, step)
+    fake = scores(fakes, asked.conditions)[:, 12:]
     rows = completed(fake, meets.rows, sizes, meets.counted)
     claims = (1 - rows_score(fake, rows, sizes)).relu().mean()
-    torch.testing.assert_close(terms["loss"] - terms["adversarial"], claims)
+    added = terms["loss"] - terms["adversarial"]
+    torch.testing.assert_close(added, claims)
+    # drawn pictures are matched with what their captions specify, no more
+    matched = values_loss(fake, meets.rows, sizes, meets.counted)
+    captions = scores(fakes, asked.conditions)[:, :12]
+    matched = matched + pair_matching_loss(captions, asked.ids[:6], asked.ids)
+    torch.testing.assert_close(terms["matching"], matched)
+    assert_same_gradient(added, claims, task, "generator")
+
+
+def test_attributes_are_left_open_now_and_then(vocabulary: Vocabulary) -> None:
+    config = replace(TINY, condition="attributes")
+    batch, told = shapes_batch(vocabulary), []
+    open_ = torch.full_like(batch.attributes, -1)
+    for attributes, chance in ((batch.attributes, 0.0), (open_, 1.0), (None, 1.0)):
+        torch.manual_seed(0)
+        task = CGANTask(config, data_info(vocabulary, **ATTRIBUTES))
+        step = one_step("discriminator")
+        step.rand = lambda *shape, chance=chance: torch.full(shape, chance)
+        given = batch if attributes is None else replace(batch, attributes=attributes)
+        told.append(task.training_step(given, step)["loss"].item())
+    # the surest draw hides all of them, the other none
+    assert told[0] == told[1] != told[2]
 
 
 # ------------------------------------------------------------------- sampler

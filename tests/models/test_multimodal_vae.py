@@ -109,7 +109,9 @@ def test_product_of_experts_limits() -> None:
     # an expert without opinion, and one that is sure beyond any exponential
     for extreme, winner in ((1e4, 3.0), (-1e4, -1.0)):
         mu, logvar = product_of_experts(mus, torch.tensor([[[0.0]], [[extreme]]]))
-        assert mu.item() == pytest.approx(winner) and logvar.isfinite().all()
+        assert mu.item() == pytest.approx(winner)
+        # as sure as the surer of the two
+        assert logvar.item() == pytest.approx(min(0.0, extreme))
 
 
 def test_product_of_no_expert_points_to_the_prior() -> None:
@@ -168,7 +170,8 @@ def test_every_parameter_learns(
     scalars = task.training_step(batch, step_of())
     scalars["loss"].backward()
     for name, parameter in task.networks["mvae"].named_parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all() and parameter.grad.any(), name
 
 
 def test_loss_is_the_weighted_mean_of_the_terms(
@@ -210,7 +213,8 @@ def test_batch_of_one_modality_trains_what_it_can(
     assert image.caption is None and caption.image is None and caption.style_kl is None
     torch.testing.assert_close(image.image, full["image",].image)
     torch.testing.assert_close(caption.caption, full["caption",].caption)
-    assert caption.elbo.isfinite().all() and image.elbo.isfinite().all()
+    torch.testing.assert_close(caption.elbo, caption.caption - caption.kl)
+    torch.testing.assert_close(image.elbo, image.image - image.kl - image.style_kl)
     with pytest.raises(ValueError, match="a batch of neither"):
         model(None, None, None, noise)
 

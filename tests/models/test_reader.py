@@ -19,6 +19,7 @@ from mmgen.pretrained import load
 from mmgen.training import TrainingConfig, fit
 
 TINY = ReaderConfig(feature_dim=6, embedding_dim=4)
+ALONE = SimpleNamespace(gather=lambda tensor: tensor)  # the step of one process
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def test_the_loss_by_hand(pairs: CaptionedDataset) -> None:
     torch.manual_seed(0)
     one = load_dataset("shapes", "train", 16, objects=(1,), size=8)
     task, batch = ReaderTask.build(TINY, one), one.batch(range(5))
-    found = task.training_step(batch, SimpleNamespace())["loss"]
+    found = task.training_step(batch, ALONE)["loss"]
     sentence = task.networks["text"](batch.tokens, batch.lengths)[1]
     logits = task.networks["labels"].linear(layer_norm(sentence, (6,)))
     told = one.alternatives.specified(batch)
@@ -50,7 +51,7 @@ def test_the_loss_by_hand(pairs: CaptionedDataset) -> None:
     # who knows nothing pays log (n + 1) for each label
     for parameter in task.networks["labels"].parameters():
         torch.nn.init.zeros_(parameter)
-    ignorant = task.training_step(batch, SimpleNamespace())["loss"].item()
+    ignorant = task.training_step(batch, ALONE)["loss"].item()
     counts = told.sum(dim=0).tolist()
     paid = sum(c * math.log(n + 1) for c, n in zip(counts, task.sizes, strict=True))
     assert ignorant == pytest.approx(paid / sum(counts), rel=1e-5)
@@ -77,7 +78,7 @@ def test_of_a_pair_whose_sides_are_open_either_order_will_do(
             with torch.no_grad():
                 linear.weight.zero_()
                 linear.bias.copy_(torch.cat(sure))
-            return task.training_step(batch, SimpleNamespace())["loss"].item()
+            return task.training_step(batch, ALONE)["loss"].item()
 
         assert cost(one) < 1e-5 and cost(other) < 1e-5
         # half of one order and half of the other is no order
@@ -87,6 +88,21 @@ def test_of_a_pair_whose_sides_are_open_either_order_will_do(
             assert cost(mixed) > 1
             seen += 1
     assert seen > 3
+
+
+def test_labels_read_are_the_likeliest_values(pairs: CaptionedDataset) -> None:
+    reader = Reader(TINY, pairs.vocabulary, pairs.max_tokens, pairs.attributes)
+    sizes = [len(values) for values in pairs.attributes.values()]
+    wanted = [size - 1 - i % 3 for i, size in enumerate(sizes)]
+    wanted[2] = -1  # none applies
+    sure = [
+        one_hot(torch.tensor(value + 1), size + 1).float()
+        for value, size in zip(wanted, sizes, strict=True)
+    ]
+    with torch.no_grad():
+        reader.labels.linear.weight.zero_()
+        reader.labels.linear.bias.copy_(torch.cat(sure))
+    assert reader.read_labels(["a red star", "a circle"]).tolist() == [wanted] * 2
 
 
 def test_a_reader_is_built_again_and_exported(pairs: CaptionedDataset) -> None:

@@ -132,7 +132,21 @@ def test_every_parameter_of_the_tasks_gets_a_gradient(
         (network,) = task.networks.values()
         for name, parameter in network.named_parameters():
             assert parameter.grad is not None, name
-            assert parameter.grad.isfinite().all(), name
+            assert parameter.grad.isfinite().all() and parameter.grad.any(), name
+
+
+def test_attributes_are_left_open_now_and_then(
+    batch: Batch, dataset: SimpleNamespace
+) -> None:
+    task = ConditionalVAETask.build(conditional_config("attributes"), dataset)
+    open_ = replace(batch, attributes=torch.full_like(batch.attributes, -1))
+    losses = []
+    for given, chance in ((batch, 0.0), (open_, 1.0), (batch, 1.0)):
+        step = step_of()
+        step.rand = lambda *shape, chance=chance: torch.full(shape, chance)
+        losses.append(task.training_step(given, step)["loss"].item())
+    # the surest draw hides all of them, the other none
+    assert losses[0] == losses[1] != losses[2]
 
 
 def test_conditional_kl_is_estimated_without_bias(

@@ -75,7 +75,8 @@ def test_gaussian_kl_names_shapes_that_differ() -> None:
 
 
 def test_free_bits_ask_nothing_below_the_threshold() -> None:
-    terms = torch.tensor([[0.1, 2.0], [0.3, 4.0]], requires_grad=True)
+    # the threshold is of a dimension's mean: 0.7 alone would lie above it
+    terms = torch.tensor([[0.1, 2.0], [0.7, 4.0]], requires_grad=True)
     cost = free_bits(terms, 0.5)
     cost.backward()
     assert cost.item() == pytest.approx(0.5 + 3.0)

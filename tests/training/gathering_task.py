@@ -1,4 +1,4 @@
-"""A task whose loss compares every sample with all others of the step."""
+"""Tasks whose weights tell a gradient from half of it, and a share from a batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from torch.nn import functional as F
 from toy_task import ToyTask
 
 
-class GatheringTask(ToyTask):
+class DescendingTask(ToyTask):
+    """Gradient descent: Adam would step as far along half the gradient."""
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {
+            phase: torch.optim.SGD(self.networks[phase].parameters(), lr=0.2)
+            for phase in self.phases
+        }
+
+
+class GatheringTask(DescendingTask):
     """One phase: pictures drawn for a caption find their real picture in the batch."""
 
     phases = ("generator",)

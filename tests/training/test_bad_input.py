@@ -129,10 +129,14 @@ class TestDamage:
         assert not target.exists()
 
     def test_the_one_before_it_still_loads(self, folder):
-        for path in last(folder).iterdir():
-            path.write_bytes(b"")
+        whole = Run.load(folder, ToyDataset())
+        before = checkpoints.load(checkpoints.listed(folder / "checkpoints")[-2])
         last(folder).rename(folder / "damaged")
-        assert Run.load(folder, ToyDataset()).manifest["steps"] == 12
+        loaded = checkpoints.flatten(Run.load(folder, ToyDataset()).task.networks)
+        assert before.step == 10 and loaded.keys() == before.weights.keys()
+        assert all(torch.equal(loaded[k], before.weights[k]) for k in loaded)
+        at_end = checkpoints.flatten(whole.task.networks)
+        assert not all(torch.equal(loaded[k], at_end[k]) for k in loaded)
 
 
 class TestAnotherConfig:

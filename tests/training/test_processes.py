@@ -22,7 +22,7 @@ import sys
 sys.path.insert(0, {here!r})
 from dataclasses import replace
 from toy_task import CONFIG, ToyConfig, ToyDataset, new_task
-from gathering_task import GatheringTask
+from gathering_task import DescendingTask, GatheringTask
 from mmgen.training import fit
 
 if __name__ == "__main__":
@@ -32,7 +32,7 @@ if __name__ == "__main__":
         replace(CONFIG, devices={devices}, accumulate={accumulate}, out={out!r}),
     )
 """
-TOY = "new_task(ToyConfig(dropout=0.0, keep={keep}))"
+TOY = "new_task(ToyConfig(dropout=0.0, keep={keep}), DescendingTask)"
 GATHERING = "new_task(cls=GatheringTask)"
 
 

@@ -60,6 +60,7 @@ class TestInterrupt:
         assert_same(ends[0].average, ends[1].average)
         for phase in ToyTask.phases:
             a, b = (end.optimizers[phase]["state"] for end in ends)
+            assert a and a.keys() == b.keys()
             for i in a:
                 assert_same(a[i], b[i])
         losses = [
