@@ -75,7 +75,8 @@ def main() -> None:
                 f"{each['refused']:6} {each['failed']:6} {each['slowest']:8.2f}"
             )
         for each in tallies:
-            print(*(f"  FAILED {failure}" for failure in each.failures), sep="\n")
+            for failure in each.failures:
+                print(f"  FAILED {failure}")
         write_json(file, known)
 
 

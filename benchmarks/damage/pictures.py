@@ -156,7 +156,9 @@ def _folder(root: Path, picture: bytes) -> Photographs:
         (root / kind).mkdir()
     for name in NAMES:
         (root / "images" / f"{name}.jpg").write_bytes(picture)
-        (root / "text" / f"{name}.txt").write_text(f"the {name} of three pictures\n")
+        (root / "text" / f"{name}.txt").write_text(
+            f"the {name} of three pictures\n", "utf-8"
+        )
     options = {"root": root, "captions_per_image": 1, "augment": False}
     dataset = load_dataset("coco", "train", SIZE, **options)
     assert isinstance(dataset, Photographs)
@@ -168,6 +170,6 @@ def _programs(folder: Path, canary: Path) -> Path:
     folder.mkdir()
     for name in PROGRAMS:
         path = folder / name
-        path.write_text(f"#!/bin/sh\n/bin/touch '{canary}'\n")
+        path.write_text(f"#!/bin/sh\n/bin/touch '{canary}'\n", "utf-8")
         path.chmod(stat.S_IRWXU)
     return folder

@@ -210,7 +210,7 @@ def _told(folder: str | Path) -> tuple[dict[str, Any], TrainingConfig]:
         for key in ("task", "config", "task_config", "dataset"):
             about[key]
         return about, dataclasses.replace(before, max_minutes=None)
-    except (UsageError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"--resume {folder}: no run can be read there ({error})."
         ) from error

@@ -296,7 +296,8 @@ def _build(path: Path, about: dict[str, Any], content: bytes, again: str) -> Any
     except ValueError as error:
         raise WeightsError(f"{on_card}: {error}") from error
     try:
-        _check_sizes(sampler_class.from_args, about["init_args"], state)
+        if path.parent != FOLDER:  # the package's own cards are part of its code
+            _check_sizes(sampler_class.from_args, about["init_args"], state)
         sampler = sampler_class.from_args(about["init_args"])
     except _AnotherConfigError as error:
         raise WeightsError(
@@ -339,10 +340,21 @@ def _check_sizes(
         _AnotherConfigError: other sizes, or more parameters.
     """
     import torch
+    from torch.overrides import TorchFunctionMode
+
+    class Unfilled(TorchFunctionMode):
+        """Without random numbers: "meta" has none, and they load torch's compiler."""
+
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if getattr(func, "__name__", "") in ("normal_", "uniform_"):
+                return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
+            return func(*args, **(kwargs or {}))
 
     most = 2 * len(state) + 64  # a parameter may be set twice while a module is made
     try:
-        with torch.device("meta"), _at_most(most):
+        with torch.device("meta"), Unfilled(), _at_most(most):
             shapes = {k: tuple(v.shape) for k, v in build(args).state_dict().items()}
     except NotImplementedError:  # it computes with its tensors, and "meta" has no data
         return
