@@ -135,7 +135,7 @@ def unanswered(notebook: dict[str, Any], handed_out: dict[str, Any]) -> set[str]
 def job_of(
     notebook: dict[str, Any], handed_out: dict[str, Any], expected: Bundle, token: str
 ) -> dict[str, Any]:
-    """What :mod:`mmgen.classroom.run_one` is to run."""
+    """What ``mmgen.classroom.run_one`` is to run."""
     stamped = next(c for c in handed_out["cells"] if stamp_of({"cells": [c]}))
     cells = []
     for number, cell in enumerate(notebook["cells"], start=1):
@@ -415,17 +415,22 @@ def write_table(grades: list[Grade], questions: Sequence[str], path: Path) -> No
         points = {q["name"]: f"{q['score']:g}" for q in each.questions}
         writer.writerow(
             [
-                each.student,
-                each.file,
+                _inert(each.student),
+                _inert(each.file),
                 f"{each.score:g}",
                 f"{each.possible:g}",
                 *(points.get(name, "0") for name in questions),
                 f"{each.seconds:.1f}",
-                each.reason,
+                _inert(each.reason),
                 each.page,
             ]
         )
     write_atomically(path, text.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def _inert(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: a quote before its sign."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 _PAGE = """<!doctype html>

@@ -1,6 +1,6 @@
 """Inside the notebook's kernel: refuse imports of answers, and run the tests.
 
-:mod:`mmgen.classroom.run_one` sends the text of this file to the kernel, where it is a
+``mmgen.classroom.run_one`` sends the text of this file to the kernel, where it is a
 module without a parent: nothing of the package may be loaded there. The tests arrive
 after the student's last cell has run.
 """

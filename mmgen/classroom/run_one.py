@@ -105,7 +105,7 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``errors`` (cell, kind, message), ``failure`` (why there is no result, or
-        None), ``refused`` and ``questions`` as :func:`mmgen.classroom.judge.judge`.
+        None), ``refused`` and ``questions`` as ``mmgen.classroom.judge.judge``.
     """
     Path(job["file"]).write_text(json.dumps(job["notebook"]), encoding="utf-8")
     report: dict[str, Any] = {

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.nn.modules import module as modules
 
 
 def require_finite(**tensors: Tensor | None) -> None:
@@ -44,3 +50,36 @@ def require_positive(**numbers: float) -> None:
     for name, value in numbers.items():
         if not value > 0:
             raise ValueError(f"{name} must be above 0; got {value}.")
+
+
+@contextlib.contextmanager
+def at_most(tensors: int, error: Exception) -> Iterator[None]:
+    """Stop this thread's making of networks at a number of parameter tensors.
+
+    A number of layers that was mistyped would else fill the memory one by one.
+
+    Args:
+        tensors: that may be made, and 64 times as many modules.
+        error: raised at one more.
+    """
+    left, thread = [tensors, 64 * tensors], threading.get_ident()
+
+    def count(which: int) -> Any:
+        def seen(*_: Any) -> None:
+            if threading.get_ident() != thread:
+                return
+            left[which] -= 1
+            if left[which] < 0:
+                raise error
+
+        return seen
+
+    handles = [
+        modules.register_module_parameter_registration_hook(count(0)),
+        modules.register_module_module_registration_hook(count(1)),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

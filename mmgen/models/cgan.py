@@ -34,6 +34,7 @@ from mmgen.layers.blocks import (
     UpBlock,
     shift_and_cover,
 )
+from mmgen.layers.validation import require_positive
 from mmgen.objectives.adversarial import *  # noqa: F403 - the chapter finds them here
 from mmgen.objectives.adversarial import OBJECTIVES
 from mmgen.objectives.contrastive import (
@@ -77,11 +78,7 @@ class CGANConfig:
                 f"image_size must be 32, 64 or 128; got {self.image_size}."
             )
         sizes = ("noise_dim", "embedding_dim", "condition_dim", "width", "max_width")
-        for name in sizes:
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} must be at least 1; got {getattr(self, name)}."
-                )
+        require_positive(**{name: getattr(self, name) for name in sizes})
         if self.objective not in OBJECTIVES:
             raise ValueError(
                 f"objective must be one of {', '.join(map(repr, OBJECTIVES))}; got "

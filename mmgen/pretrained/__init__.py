@@ -9,12 +9,10 @@ refused.
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import hashlib
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
@@ -342,6 +340,8 @@ def _check_sizes(
     import torch
     from torch.overrides import TorchFunctionMode
 
+    from mmgen.layers.validation import at_most
+
     class Unfilled(TorchFunctionMode):
         """Without random numbers: "meta" has none, and they load torch's compiler."""
 
@@ -353,8 +353,9 @@ def _check_sizes(
             return func(*args, **(kwargs or {}))
 
     most = 2 * len(state) + 64  # a parameter may be set twice while a module is made
+    too_many = _AnotherConfigError("the card asks for many more parameters.")
     try:
-        with torch.device("meta"), Unfilled(), _at_most(most):
+        with torch.device("meta"), Unfilled(), at_most(most, too_many):
             shapes = {k: tuple(v.shape) for k, v in build(args).state_dict().items()}
     except NotImplementedError:  # it computes with its tensors, and "meta" has no data
         return
@@ -365,34 +366,6 @@ def _check_sizes(
                 f"{key} is {there.get(key, 'missing')} in the file, and "
                 f"{shapes.get(key, 'missing')} by the card."
             )
-
-
-@contextlib.contextmanager
-def _at_most(parameters: int) -> Iterator[None]:
-    """Stop this thread's making of modules at a number of parameters and modules."""
-    from torch.nn.modules import module as modules
-
-    left, thread = [parameters, 64 * parameters], threading.get_ident()
-
-    def count(which: int) -> Any:
-        def seen(*_: Any) -> None:
-            if threading.get_ident() != thread:
-                return
-            left[which] -= 1
-            if left[which] < 0:
-                raise _AnotherConfigError("the card asks for many more parameters.")
-
-        return seen
-
-    handles = [
-        modules.register_module_parameter_registration_hook(count(0)),
-        modules.register_module_module_registration_hook(count(1)),
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _summary(error: Exception) -> str:

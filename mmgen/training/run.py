@@ -17,6 +17,7 @@ from mmgen.configs import from_json
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.files import write_json
 from mmgen.interfaces import NOTHING, DataInfo, Task
+from mmgen.layers.validation import at_most
 from mmgen.registry import stored_class
 from mmgen.training import checkpoint as checkpoints
 from mmgen.training.average import Average
@@ -36,6 +37,7 @@ from mmgen.training.folder import (
 from mmgen.training.logs import Row, read_history
 from mmgen.training.loop import Loop
 
+MOST = 10_000  # tensors of parameters of a task; the largest preset has hundreds
 # What may change when a run is resumed: how long it runs, where, and what is written
 # down on the way, but nothing that decides what is learned. The one exception mends a
 # run: a clip holds back the burst of gradients that threw it off.
@@ -151,15 +153,28 @@ def build(task_class: type[Task], config: Any, data: DataInfo) -> Task:
         data: what the task is built for.
 
     Raises:
-        ValueError: a model that does not exist, or what the method cannot be built
-            for; the message names the field of the config.
+        ValueError: a model that does not exist, what the method cannot be built for,
+            or values of which no network can be made; the message names the fields.
         WeightsError: a model that cannot be read.
     """
     frozen = {
         part: _load_required(task_class, config, part, name)
         for part, name in task_class.requires(config).items()
     }
-    return task_class.build(config, data, frozen)
+    too_many = MemoryError(f"it would have more than {MOST:,} tensors of parameters")
+    try:
+        with at_most(MOST, too_many):
+            return task_class.build(config, data, frozen)
+    # What torch and Python say of sizes below 1, or beyond memory and 64 bits.
+    except (RuntimeError, TypeError, ArithmeticError, MemoryError) as error:
+        values = ", ".join(
+            f"{field.name}={getattr(config, field.name)!r}"
+            for field in dataclasses.fields(config)
+            if getattr(config, field.name) != field.default
+        )
+        raise ValueError(
+            f"no network can be made of {type(config).__name__}({values}): {error}."
+        ) from error
 
 
 def _load_required(task_class: type[Task], config: Any, part: str, name: str) -> Any:

@@ -32,7 +32,14 @@ from mmgen.classroom.build import (
     version_of,
 )
 from mmgen.classroom.build import main as build_command
-from mmgen.classroom.grade import Grade, feedback, grade, page_names, unfit
+from mmgen.classroom.grade import (
+    Grade,
+    feedback,
+    grade,
+    page_names,
+    unfit,
+    write_table,
+)
 from mmgen.classroom.handed_in import BIGGEST, Unfit, content_of, submissions
 from mmgen.classroom.sandbox import Limits
 from mmgen.cli import main
@@ -664,3 +671,16 @@ def test_the_teachers_seed_is_kept(tmp_path: Path) -> None:
     first = teacher_seed(tmp_path, None)
     assert teacher_seed(tmp_path, None) == first
     assert teacher_seed(tmp_path, 11) == 11 == teacher_seed(tmp_path, None)
+
+
+def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
+    table = tmp_path / "grades.csv"
+    names = ["=1+1", "+1", "-1", "@x", "\t=1", "ana-1"]
+    write_table([Grade(name, f"{name}.ipynb") for name in names], ["q1"], table)
+    with table.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["student"] for row in rows] == [
+        *(f"'{name}" for name in names[:-1]),
+        "ana-1",
+    ]
+    assert rows[0]["file"] == "'=1+1.ipynb" and rows[0]["q1"] == "0"

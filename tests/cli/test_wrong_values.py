@@ -34,6 +34,7 @@ NAMES = ("", "nothing-here", "a\0b", "x" * 5000, "\udcff")
 # A line that works, for each command that is walked. {…} are paths of the fixture.
 LINES = {
     "train cgan": "train cgan --scale smoke --out {new} --data-size 8",
+    "resume": "train --resume {run} --progress none --no-tensorboard",
     "sample": "sample {weights} star --out {new}.png",
     "evaluate": "evaluate {weights} --count 2 --data-size 4 --out {new}.json",
     "data": "data shapes --preview --count 2 --data-size 4 --out {new}.png",

@@ -17,13 +17,17 @@ import safetensors.torch
 import torch
 from toy_task import CONFIG, ToyConfig, ToyDataset, ToyTask, new_task
 
+from mmgen import presets
 from mmgen.configs import from_json, to_json
+from mmgen.data import load_dataset
+from mmgen.registry import METHODS, find_class
 from mmgen.training import (
     CheckpointError,
     NonFiniteError,
     Run,
     TrainingConfig,
     TrainingError,
+    build,
     fit,
     scale,
 )
@@ -327,6 +331,30 @@ class TestTasks:
         task.averaged = ("encoder",)
         with pytest.raises(ValueError, match="encoder"):
             fit(task, ToyDataset(), CONFIG)
+
+
+class TestSizes:
+    """A config's numbers of which no network can be made are named."""
+
+    @pytest.mark.parametrize(
+        ("method", "field", "value"),
+        [
+            ("vae", "hidden_dim", -1),
+            ("vae", "hidden_dim", 2**63 - 1),
+            ("mvae", "style_dim", -1),
+            ("mvae", "joint_prior", 2**63 - 1),
+            ("damsm", "word_range", 1e308),
+            ("attngan", "residual_blocks", 2**63 - 1),
+        ],
+    )
+    def test_a_size_that_is_none(self, method, field, value):
+        preset = presets.find(method, "smoke", "shapes")
+        config = replace(preset.config, **{field: value})
+        if method == "attngan":
+            config = replace(config, damsm="damsm-shapes64")
+        data = load_dataset(**{**preset.data, "size": 8})
+        with pytest.raises(ValueError, match=rf"{type(config).__name__}.*{field}="):
+            build(find_class(METHODS[method]), config, data)
 
 
 class TestTensors:

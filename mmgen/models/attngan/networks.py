@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import torch
@@ -21,6 +21,7 @@ from torch.nn.functional import interpolate
 
 from mmgen.layers.attention import WordToPixelAttention
 from mmgen.layers.blocks import SLOPE, ConditionalBatchNorm2d
+from mmgen.layers.validation import require_positive
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class GeneratorSizes:
     """Sizes of a generator of several stages; the defaults are the original's for CUB.
 
     Raises:
-        ValueError: sizes that do not double from stage to stage.
+        ValueError: sizes that do not double from stage to stage, or below 1.
     """
 
     sizes: tuple[int, ...] = (64, 128, 256)  # side of each stage's picture, in pixels
@@ -45,6 +46,12 @@ class GeneratorSizes:
                 f"sizes must begin with a power of two of at least 8 and double from "
                 f"stage to stage, e.g. (64, 128, 256); got {self.sizes}."
             )
+        numbers = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name.endswith(("_dim", "_channels"))
+        }
+        require_positive(**numbers)
 
     def channels(self, stage: int) -> int:
         """Channels of the generator's features at a stage, counted from 0."""
