@@ -19,7 +19,7 @@ import tempfile
 import threading
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -316,7 +316,9 @@ def grade(
 ) -> list[Grade]:
     """Grade every submission of ``folder``; write CSV, feedback pages and a plot.
 
-    Table and page are whole on the disk after each submission.
+    Table and page are whole on the disk after each submission. What an earlier call
+    found out about others stays in the table until this one ends; where one student's
+    file is graded alone, for good.
 
     Args:
         folder: one file, or one folder, a student; its name is the student's id. Or
@@ -334,6 +336,7 @@ def grade(
     Raises:
         ValueError: ``jobs`` below 1.
         FileNotFoundError: no submissions, or an assignment that was not built.
+        FileExistsError: ``out`` holds the grades of another assignment.
         OSError: ``out`` cannot be written (found out before anything is graded).
     """
     if jobs < 1:
@@ -343,7 +346,9 @@ def grade(
     (out / "feedback").mkdir(parents=True, exist_ok=True)
     table = out / "grades.csv"
     names = [question.name for question in expected.questions]
-    write_table([], names, table)  # a table that cannot be written shows now
+    earlier = read_table(table, names)
+    # a table that cannot be written shows now
+    write_table([], names, table, earlier)
     wall = wall or sandbox.available_wall()
     limits = limits or sandbox.Limits()
     hide = [bundles, folder if folder.is_dir() else folder.parent, out]
@@ -367,7 +372,7 @@ def grade(
             grades.sort(key=lambda each: each.student)
             try:
                 _write_page(made, assignment, out)
-                write_table(grades, names, table)
+                write_table(grades, names, table, earlier)
             except OSError as error:  # a full disk may have room again for the next
                 unwritten.append(error)
 
@@ -376,8 +381,10 @@ def grade(
     if unwritten:
         for made in grades:
             _write_page(made, assignment, out)
-        write_table(grades, names, table)
-    plot(grades, assignment, out / "summary.png")
+    alone = folder.is_file() and earlier
+    write_table(grades, names, table, earlier if alone else {})
+    if not alone:
+        plot(grades, assignment, out / "summary.png")
     return grades
 
 
@@ -405,26 +412,60 @@ def _alike(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def write_table(grades: list[Grade], questions: Sequence[str], path: Path) -> None:
-    """Write one row a student, whole or not at all."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    head = ["student", "file", "score", "possible", *questions, "seconds", "reason"]
-    writer.writerow([*head, "page"])
+def _head(questions: Sequence[str]) -> list[str]:
+    counted = ["score", "possible", *questions, "seconds"]
+    return ["student", "file", *counted, "reason", "page"]
+
+
+def read_table(path: Path, questions: Sequence[str]) -> dict[str, list[str]]:
+    """The rows of a table that ``write_table`` wrote, by student; none without one.
+
+    Raises:
+        FileExistsError: a table with other columns.
+    """
+    if not path.is_file() or not path.stat().st_size:
+        return {}
+    text = path.read_text(encoding="utf-8", errors="backslashreplace")
+    head, *rows = csv.reader(io.StringIO(text, newline=""))
+    if head != _head(questions):
+        raise FileExistsError(
+            f"{shown(str(path))} has other columns than this assignment's table: it "
+            f"would be lost. Move it away, or name another folder to write."
+        )
+    return {row[0]: row for row in rows if len(row) == len(head)}
+
+
+def write_table(
+    grades: list[Grade],
+    questions: Sequence[str],
+    path: Path,
+    earlier: Mapping[str, list[str]],
+) -> None:
+    """Write one row a student, whole or not at all.
+
+    Args:
+        grades: of this call.
+        questions: names, a column each.
+        path: of the table.
+        earlier: rows of students that this call has not graded.
+    """
+    rows = dict(earlier)
     for each in grades:
         points = {q["name"]: f"{q['score']:g}" for q in each.questions}
-        writer.writerow(
-            [
-                _inert(each.student),
-                _inert(each.file),
-                f"{each.score:g}",
-                f"{each.possible:g}",
-                *(points.get(name, "0") for name in questions),
-                f"{each.seconds:.1f}",
-                _inert(each.reason),
-                each.page,
-            ]
-        )
+        rows[_inert(each.student)] = [
+            _inert(each.student),
+            _inert(each.file),
+            f"{each.score:g}",
+            f"{each.possible:g}",
+            *(points.get(name, "0") for name in questions),
+            f"{each.seconds:.1f}",
+            _inert(each.reason),
+            each.page,
+        ]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(_head(questions))
+    writer.writerows(rows[student] for student in sorted(rows))
     write_atomically(path, text.getvalue().encode("utf-8", "backslashreplace"))
 
 

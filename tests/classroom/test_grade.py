@@ -676,11 +676,57 @@ def test_the_teachers_seed_is_kept(tmp_path: Path) -> None:
 def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
     table = tmp_path / "grades.csv"
     names = ["=1+1", "+1", "-1", "@x", "\t=1", "ana-1"]
-    write_table([Grade(name, f"{name}.ipynb") for name in names], ["q1"], table)
+    write_table([Grade(name, f"{name}.ipynb") for name in names], ["q1"], table, {})
     with table.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["student"] for row in rows] == [
-        *(f"'{name}" for name in names[:-1]),
-        "ana-1",
-    ]
-    assert rows[0]["file"] == "'=1+1.ipynb" and rows[0]["q1"] == "0"
+    files = {row["student"]: row["file"] for row in rows}
+    assert files == {
+        **{f"'{name}": f"'{name}.ipynb" for name in names[:-1]},
+        "ana-1": "ana-1.ipynb",
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:No sandbox")  # where a kernel gives no namespaces
+def test_one_student_graded_again_leaves_the_others_in_the_table(
+    tiny: Bundle, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "handed-in", tmp_path / "grades"
+    folder.mkdir()
+    bundles = tiny.autograder.parent.parent
+    for student in ("ana", "ben", "cleo"):
+        (folder / f"{student}.ipynb").write_bytes(b"")
+
+    def rows() -> dict[str, str]:
+        with (out / "grades.csv").open(encoding="utf-8", newline="") as stream:
+            return {row["student"]: row["score"] for row in csv.DictReader(stream)}
+
+    grade(folder, "tiny", bundles=bundles, out=out)
+    plotted = (out / "summary.png").read_bytes()
+    assert rows() == {"ana": "0", "ben": "0", "cleo": "0"}
+    shutil.copy(tiny.solution, folder / "ben.ipynb")
+    grade(folder / "ben.ipynb", "tiny", bundles=bundles, out=out)
+    assert rows() == {"ana": "0", "ben": "3", "cleo": "0"}
+    assert (out / "summary.png").read_bytes() == plotted  # not of a class of one
+    (folder / "cleo.ipynb").unlink()
+    (folder / "ben.ipynb").write_bytes(b"")
+    grade(folder, "tiny", bundles=bundles, out=out)
+    assert rows() == {"ana": "0", "ben": "0"}
+
+
+def test_the_table_of_another_assignment_is_not_overwritten(
+    tiny: Bundle, tmp_path: Path
+) -> None:
+    (tmp_path / "ana.ipynb").write_bytes(b"")
+    table = tmp_path / "out" / "grades.csv"
+    table.parent.mkdir()
+    write_table([Grade("ana", "ana.ipynb")], ["q1", "q2", "q3"], table, {})
+    before = table.read_bytes()
+    with pytest.raises(FileExistsError, match="other columns"):
+        grade(
+            tmp_path / "ana.ipynb",
+            "tiny",
+            bundles=tiny.autograder.parent.parent,
+            out=table.parent,
+        )
+    assert table.read_bytes() == before
