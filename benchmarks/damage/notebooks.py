@@ -208,6 +208,7 @@ def tried(count: int, seed: int, folder: Path) -> list[Tally]:
             (handed_in / f"{number:04}.ipynb").write_bytes(damaged)
             kinds[f"{number:04}"] = name
     with warnings.catch_warnings():
+        # "process" is asked for on purpose where a machine has no other wall
         warnings.filterwarnings("ignore", "No sandbox")
         grades = grade(
             handed_in,

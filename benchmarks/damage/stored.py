@@ -296,5 +296,6 @@ _USES: dict[bool, tuple[Callable[[Path], None], ...]] = {
 def _quiet() -> Iterator[None]:
     """No waiting for a run that would write its sampler anew, and no warnings."""
     with warnings.catch_warnings(), mock.patch.object(pretrained, "PAUSES", (0.0,)):
+        # thousands of damaged words and values are warned of; errors are what counts
         warnings.simplefilter("ignore")
         yield

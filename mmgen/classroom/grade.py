@@ -86,15 +86,6 @@ def notebook_of(content: bytes, name: str, expected: Bundle) -> dict[str, Any]:
     return notebook
 
 
-def unfit(path: Path, expected: Bundle) -> str:
-    """Why a file cannot be graded at all; empty when it can."""
-    try:
-        notebook_of(content_of(path), shown(path.name), expected)
-    except Unfit as why:
-        return str(why)
-    return ""
-
-
 def _is_code(cell: Any) -> bool:
     return isinstance(cell, dict) and cell.get("cell_type") == "code"
 

@@ -56,7 +56,7 @@ def sampler_of(model: str, device: str) -> Any:
     Raises:
         UsageError: no such model.
     """
-    from mmgen.pretrained import OF_RUN, available, load
+    from mmgen.pretrained import OF_RUN, available, load, run_of
 
     path = Path(model)
     if model and path.is_dir():
@@ -82,7 +82,7 @@ def trained_on(model: str) -> dict[str, Any]:
         UsageError: what the run or the card says of it cannot be read.
     """
     from mmgen.data.files import read_object
-    from mmgen.pretrained import card
+    from mmgen.pretrained import card, run_of
 
     path = Path(model)
     if path.is_dir():
@@ -120,12 +120,6 @@ def trained_on(model: str) -> dict[str, Any]:
 def holds_run(folder: Path) -> bool:
     """Whether a run was begun in a folder."""
     return (folder / "config.json").exists()
-
-
-def run_of(folder: Path) -> Path:
-    """The folder of a run, of itself or of one checkpoint in it."""
-    inside = (folder / "checkpoint.json").exists()
-    return folder.parent.parent if inside else folder
 
 
 def writable(path: str, ending: str) -> Path:

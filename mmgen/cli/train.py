@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmgen.cli.inputs import holds_run, run_of, trained_on
+from mmgen.cli.inputs import holds_run, trained_on
 from mmgen.cli.options import Parser, UsageError, asks_for_help, data_options
 from mmgen.interfaces import NOTHING
 from mmgen.registry import METHODS, class_path, find_class, stored_class, unknown
@@ -204,6 +204,7 @@ def _told(folder: str | Path) -> tuple[dict[str, Any], TrainingConfig]:
     path = Path(folder)
     try:
         from mmgen.data.files import read_object
+        from mmgen.pretrained import run_of
 
         about = read_object(run_of(path) / "config.json")
         before = from_json(TrainingConfig, about["training"])

@@ -26,7 +26,16 @@ MOST_BYTES = 12 * 10**6  # of one file of the book's weights
 OF_RUN = "sampler"  # name of the two files in a run's folder
 PAUSES = (0.0, 0.05, 0.2, 1.0)  # seconds before each reading of a run's two files
 
-__all__ = ["Storable", "WeightsError", "available", "card", "load", "save", "save_run"]
+__all__ = [
+    "Storable",
+    "WeightsError",
+    "available",
+    "card",
+    "load",
+    "run_of",
+    "save",
+    "save_run",
+]
 
 
 class WeightsError(MmgenError, RuntimeError):
@@ -46,6 +55,12 @@ class Storable(Protocol):
 
     def state_dict(self) -> dict[str, Tensor]:
         """Its weights, as a module has them."""
+
+
+def run_of(folder: Path) -> Path:
+    """The folder of a run, of itself or of one checkpoint in it."""
+    inside = (folder / "checkpoint.json").exists()
+    return folder.parent.parent if inside else folder
 
 
 def available(folder: str | Path | None = None) -> tuple[str, ...]:

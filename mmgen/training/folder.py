@@ -14,6 +14,7 @@ from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.files import read_object, refuse_addresses
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.interfaces import Alternatives, DataInfo, Task
+from mmgen.pretrained import run_of
 from mmgen.registry import DATASETS, class_path, find_class
 from mmgen.training import checkpoint as checkpoints
 from mmgen.training.checkpoint import Checkpoint
@@ -142,7 +143,7 @@ def run_folder(path: Path) -> Path:
     Raises:
         CheckpointError: no run there.
     """
-    folder = path.parent.parent if (path / "checkpoint.json").exists() else path
+    folder = run_of(path)
     if not (folder / "config.json").exists():
         raise CheckpointError(f"{folder} holds no run: there is no config.json in it.")
     return folder

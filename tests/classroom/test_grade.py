@@ -37,7 +37,6 @@ from mmgen.classroom.grade import (
     feedback,
     grade,
     page_names,
-    unfit,
     write_table,
 )
 from mmgen.classroom.handed_in import BIGGEST, Unfit, content_of, submissions
@@ -474,9 +473,8 @@ def test_what_systems_leave_behind_is_nobodys(tmp_path: Path) -> None:
     one = tmp_path / "ana" / "a.ipynb"
     assert submissions(one) == {"a": [one]}
     (tmp_path / "link.ipynb").symlink_to(one)
-    assert unfit(tmp_path / "link.ipynb", Bundle("t", "", *[one] * 3)) == (
-        "a link: hand in the file itself"
-    )
+    with pytest.raises(Unfit, match=r"^a link: hand in the file itself$"):
+        content_of(tmp_path / "link.ipynb")
 
 
 def test_submissions_by_file_and_by_folder(tmp_path: Path) -> None:
@@ -491,8 +489,8 @@ def test_submissions_by_file_and_by_folder(tmp_path: Path) -> None:
         "answer.ipynb",
     ]
     assert found["cleo"] == [tmp_path / "cleo"]
-    stamp = Bundle("tiny", "0" * 8, *[tmp_path] * 3)
-    assert unfit(tmp_path / "cleo", stamp).startswith("empty")
+    with pytest.raises(Unfit, match=r"^empty"):
+        content_of(tmp_path / "cleo")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         submissions(tmp_path / "nowhere")
 

@@ -154,6 +154,7 @@ def complaint(words: list[str], capsys: pytest.CaptureFixture) -> str | None:
     """What is wrong with how a command line ended; None: nothing."""
     try:
         with warnings.catch_warnings():
+            # of values that are fine after all; the command line shows its own way
             warnings.simplefilter("ignore")
             code = main(words)
     except BaseException as error:
