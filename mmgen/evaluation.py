@@ -6,6 +6,7 @@ verbs of ``mmgen.interfaces``, so that a new method is measured without a word h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,15 @@ from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.emoji import EmojiDataset
 from mmgen.data.shapes import ShapesDataset
 from mmgen.errors import MmgenError
-from mmgen.interfaces import Describes, Draws, Imagines, Matches, ReadsLabels
+from mmgen.interfaces import (
+    Describes,
+    Draws,
+    Imagines,
+    Matches,
+    ReadsLabels,
+    Reconstructs,
+    Weighs,
+)
 from mmgen.objectives.labels import Labels
 from mmgen.pretrained import available, load
 from mmgen.registry import MEASURES, find_class
@@ -224,6 +233,40 @@ def _labels_read(asked: Asked) -> dict[str, Any]:
     return {"overall": Proportion(right, asked.count).to_json()}
 
 
+def _reconstruction(asked: Asked) -> dict[str, Any]:
+    """What is left of the real pictures when they were codes, and what codes cost."""
+    from mmgen.layers.quantise import usage
+    from mmgen.metrics import semantic_accuracy
+
+    sampler, samples = asked.sampler, asked.samples
+    codes = sampler.encode(samples.images)
+    again = sampler.decode(codes).cpu()
+    wrong = (again - samples.images.cpu()).square().mean()
+    used, perplexity = usage(codes, sampler.codes)
+    found: dict[str, Any] = {
+        "bits": sampler.bits,
+        "psnr": float(10 * torch.log10(4 / wrong)),  # dB, of a range of 2
+        "codes_used": used,
+        "perplexity": perplexity,
+    }
+    if isinstance(asked.dataset, ShapesDataset):
+        found |= semantic_accuracy(again, samples.captions).to_json()
+    return found
+
+
+def _bits(asked: Asked) -> dict[str, Any]:
+    """Bits of the real pictures' codes, under the model and at equal length."""
+    costs = []
+    for start in range(0, asked.count, BATCH):
+        batch = asked.dataset.batch(range(start, min(start + BATCH, asked.count)))
+        nats = asked.sampler.log_likelihood(batch.images, batch.captions)
+        costs.append(-nats.double().cpu() / math.log(2))
+    return {
+        "a_picture": float(torch.cat(costs).mean()),
+        "equal_length": asked.sampler.tokenizer.bits,
+    }
+
+
 SEMANTIC_ACCURACY = Measure(_draws_shapes, _semantic_accuracy)
 LABELS_READ = Measure(_knows_labels, _labels_read)
 COHERENCE = Measure(
@@ -233,6 +276,10 @@ COHERENCE = Measure(
     _coherence,
 )
 RECOMBINATION = Measure(_draws_roles, _recombination)
+RECONSTRUCTION = Measure(
+    lambda sampler, data: isinstance(sampler, Reconstructs), _reconstruction
+)
+BITS = Measure(lambda sampler, data: isinstance(sampler, Weighs), _bits)
 NAMING = Measure(
     lambda sampler, data: (
         _draws_roles(sampler, data)

@@ -71,6 +71,7 @@ class Step(Protocol):
     phase: str  # which optimiser steps after this
     accumulating: bool  # the batch comes in parts: keep no forward pass between phases
     rank: int  # of this process
+    global_size: int  # samples of the whole step, over all processes and parts
 
     def randn(self, batch_size: int, *shape: int) -> Tensor:
         """Standard normal noise, shape (batch_size, *shape)."""
@@ -196,6 +197,29 @@ class Imagines(Protocol):
         self, count: int, seed: int = 0, language: str | None = None
     ) -> tuple[Tensor, list[str]]:
         """Pictures (count, 3, H, W) and a caption for each."""
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """Pictures to codes and back."""
+
+    @property
+    def bits(self) -> float:
+        """What a picture costs as codes of equal length."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Codes (B, h, w) int64 of images (B, 3, H, W)."""
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1] of codes (B, h, w)."""
+
+
+@runtime_checkable
+class Weighs(Protocol):
+    """Knows how likely pictures are, given their captions."""
+
+    def log_likelihood(self, images: Tensor, captions: Sequence[str]) -> Tensor:
+        """log p(codes of a picture | its caption), (B,) nats."""
 
 
 @runtime_checkable

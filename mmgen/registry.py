@@ -23,6 +23,9 @@ METHODS: dict[str, str] = {
     "reader": "mmgen.models.reader:ReaderTask",
     "attngan": "mmgen.models.attngan:AttnGANTask",
     "attngan-modern": "mmgen.models.attngan:ModernTask",
+    "vqvae": "mmgen.models.vqvae:VQVAETask",
+    "ar": "mmgen.models.autoregressive:ARTask",
+    "masked": "mmgen.models.masked:MaskedTask",
 }
 
 # What ``mmgen evaluate`` computes where it applies: key of the report -> a Measure.
@@ -32,6 +35,8 @@ MEASURES: dict[str, str] = {
     "recombination": "mmgen.evaluation:RECOMBINATION",
     "naming": "mmgen.evaluation:NAMING",
     "labels_read": "mmgen.evaluation:LABELS_READ",
+    "reconstruction": "mmgen.evaluation:RECONSTRUCTION",
+    "bits": "mmgen.evaluation:BITS",
     "r_precision": "mmgen.evaluation:R_PRECISION",
     "r_precision_image_to_text": "mmgen.evaluation:R_PRECISION_IMAGE_TO_TEXT",
     "r_precision_text_to_image": "mmgen.evaluation:R_PRECISION_TEXT_TO_IMAGE",

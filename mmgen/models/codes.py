@@ -1,0 +1,328 @@
+"""What models that write codes share: the network, its training and its sampler.
+
+A picture is a grid of codes of a frozen ``VQVAE``; a caption stands before it. The
+causal model of ``mmgen.models.autoregressive`` and the bidirectional one of
+``mmgen.models.masked`` differ in what a code may see, and in the order of writing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from mmgen.data.batch import Batch, word_mask
+from mmgen.data.vocabulary import Vocabulary
+from mmgen.interfaces import NOTHING, DataInfo, Step, Task
+from mmgen.layers.quantise import check_codes
+from mmgen.layers.transformer import INITIAL_STD, Transformer
+from mmgen.models.vqvae import VQVAESampler
+from mmgen.sampling import CaptionSampler
+
+OPEN = -1  # a code that is to be written
+
+
+@dataclass(frozen=True)
+class CodesConfig:
+    """Sizes and training of a Transformer over words and codes."""
+
+    TRAINING: ClassVar[frozenset[str]] = frozenset(
+        ["tokenizer", "learning_rate", "weight_decay"]
+    )
+
+    tokenizer: str = (
+        ""  # the autoencoder of codes: a pretrained name, or a run's folder
+    )
+    width: int = 192  # D of a token
+    depth: int = 6  # blocks
+    heads: int = 6  # of the attention
+    positions: Literal["rotary", "learned"] = "rotary"
+    caption_dropout: float = 0.1  # share of captions left out, which guidance needs
+    guidance: float = 1.0  # of drawing, where nothing else is asked for
+    learning_rate: float = 2e-3  # of AdamW
+    weight_decay: float = 0.01  # of matrices
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.caption_dropout < 1:
+            raise ValueError(
+                f"caption_dropout must lie in [0, 1); got {self.caption_dropout}."
+            )
+        check_guidance(self.guidance, self.caption_dropout)
+
+
+def check_guidance(guidance: float, caption_dropout: float) -> None:
+    """Refuse a scale that a model cannot use.
+
+    Raises:
+        ValueError: a number below 0, or guidance for a model that never met the empty
+            caption.
+    """
+    if not 0 <= guidance < float("inf"):
+        raise ValueError(
+            f"guidance must be a number from 0 upwards, 1 for none; got {guidance}."
+        )
+    if guidance != 1 and not caption_dropout:
+        raise ValueError(
+            f"guidance {guidance} needs a model that was trained with empty captions "
+            f"too; this one has caption_dropout 0. Use guidance 1, or train with "
+            f"caption_dropout 0.1."
+        )
+
+
+class CodeTransformer(nn.Module):
+    """Words, then codes, to logits of the codes.
+
+    Args:
+        config: sizes.
+        vocabulary_size: V of the captions.
+        max_tokens: T, longest caption.
+        codes: K of the codebook.
+        side: h = w of the grid of codes.
+        causal: whether a code sees only what stands before it.
+    """
+
+    def __init__(
+        self,
+        config: CodesConfig,
+        vocabulary_size: int,
+        max_tokens: int,
+        codes: int,
+        side: int,
+        causal: bool,
+    ) -> None:
+        super().__init__()
+        self.codes, self.side, self.max_tokens = codes, side, max_tokens
+        self.words = nn.Embedding(vocabulary_size, config.width)
+        # one more than there are codes: "start" of a causal model, "open" of the other
+        self.pieces = nn.Embedding(codes + 1, config.width)
+        nn.init.normal_(self.words.weight, std=INITIAL_STD)
+        nn.init.normal_(self.pieces.weight, std=INITIAL_STD)
+        axes = (
+            max_tokens + 1,
+            side + 1,
+            side + 1,
+        )  # words, rows, columns; 0: not there
+        self.transformer = Transformer(
+            config.width, config.depth, config.heads, axes, causal, config.positions
+        )
+        self.head = nn.Linear(config.width, codes)
+        nn.init.zeros_(self.head.weight)  # at first all codes are equally likely
+        nn.init.zeros_(self.head.bias)
+
+    def places(self, words: int) -> Tensor:
+        """Places (words + h w, 3) of a caption of this many tokens and of a grid."""
+        device = self.head.weight.device
+        grid = torch.arange(self.side**2, device=device)
+        zeros = torch.zeros_like(grid)
+        pieces = [zeros, grid // self.side + 1, grid % self.side + 1]
+        places = torch.arange(1, words + 1, device=device)
+        none = torch.zeros_like(places)
+        text = torch.stack([places, none, none], dim=1)
+        return torch.cat([text, torch.stack(pieces, dim=1)])
+
+    def read(self, tokens: Tensor, pieces: Tensor) -> Tensor:
+        """Vectors (B, T + N, D) of tokens (B, T) and of codes (B, N)."""
+        return torch.cat([self.words(tokens), self.pieces(pieces)], dim=1)
+
+    def seen(self, lengths: Tensor, words: int) -> Tensor:
+        """What is no padding, (B, words + h w) bool; a length of 0: no caption."""
+        mask = word_mask(lengths, words)
+        return torch.cat([mask, mask.new_ones(len(mask), self.side**2)], dim=1)
+
+    def forward(self, tokens: Tensor, lengths: Tensor, pieces: Tensor) -> Tensor:
+        """Logits (B, N, K) at every place of the grid.
+
+        Args:
+            tokens: (B, T) int64.
+            lengths: (B,), of which 0 is no caption at all.
+            pieces: (B, N) int64 in 0..K: what stands at the places; K is "start" or
+                "open".
+        """
+        words = tokens.shape[1]
+        features = self.transformer(
+            self.read(tokens, pieces), self.places(words), self.seen(lengths, words)
+        )
+        return self.head(features[:, words:]).float()
+
+
+class CodesTask(Task):
+    """The training of a model over codes, which a frozen autoencoder gives.
+
+    Args:
+        config: sizes.
+        data: whose captions and pictures.
+        tokenizer: the autoencoder.
+
+    A subclass sets ``causal`` and ``sampler_class``, and says its loss in ``_loss``.
+    """
+
+    phases = averaged = ("writer",)
+    causal: ClassVar[bool]
+    sampler_class: ClassVar[type[CodeSampler]]
+
+    def __init__(
+        self, config: CodesConfig, data: DataInfo, tokenizer: VQVAESampler
+    ) -> None:
+        self.config, self.data, self.tokenizer = config, data, tokenizer
+        self.model = CodeTransformer(
+            config,
+            len(data.vocabulary),
+            data.max_tokens,
+            tokenizer.codes,
+            tokenizer.side,
+            self.causal,
+        )
+        self.networks: dict[str, nn.Module] = {"writer": self.model}
+
+    @staticmethod
+    def requires(config: CodesConfig) -> Mapping[str, str]:
+        """The autoencoder whose codes are written."""
+        return {"tokenizer": config.tokenizer}
+
+    @classmethod
+    def build(
+        cls, config: CodesConfig, data: DataInfo, frozen: Mapping = NOTHING
+    ) -> CodesTask:
+        """The task for a data set, with ``frozen["tokenizer"]``.
+
+        Raises:
+            ValueError: no autoencoder of codes, or one of pictures of another size.
+        """
+        tokenizer = frozen.get("tokenizer")
+        if not isinstance(tokenizer, VQVAESampler):
+            raise ValueError(
+                f"config.tokenizer must name an autoencoder of codes: mmgen train "
+                f"vqvae --data {data.name}; {config.tokenizer!r} is a "
+                f"{type(tokenizer).__name__}."
+            )
+        if tokenizer.image_size != data.image_size:
+            raise ValueError(
+                f"config.tokenizer must be of pictures of {data.image_size} pixels, as "
+                f"the data set has; {config.tokenizer!r} was trained on "
+                f"{tokenizer.image_size}."
+            )
+        return cls(config, data, tokenizer)
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """AdamW, whose decay leaves biases, norms and tables alone."""
+        config, parameters = (
+            self.config,
+            dict(self.networks["writer"].named_parameters()),
+        )
+        matrices = [p for n, p in parameters.items() if "blocks." in n and p.ndim == 2]
+        known = {id(p) for p in matrices}
+        others = [p for p in parameters.values() if id(p) not in known]
+        groups: list[dict[str, Any]] = [
+            {"params": matrices, "weight_decay": config.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        return {"writer": AdamW(groups, config.learning_rate, betas=(0.9, 0.98))}
+
+    def training_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """The cost of the codes of a batch, captions left out now and then."""
+        codes = self.tokenizer.to(batch.images.device).encode(batch.images).flatten(1)
+        dropped = step.rand(len(batch)) < self.config.caption_dropout
+        lengths = batch.lengths.masked_fill(dropped, 0)
+        tokens = batch.tokens
+        if tokens.device.type == "cpu":  # nothing to read after the longest caption
+            tokens = tokens[:, : int(batch.lengths.max())]
+        return self._loss(tokens, lengths, codes, step)
+
+    def _loss(
+        self, tokens: Tensor, lengths: Tensor, codes: Tensor, step: Step
+    ) -> dict[str, Tensor]:
+        """Scalars to log, "loss" among them, of codes (B, N)."""
+        raise NotImplementedError
+
+    def sampler(self, networks: Mapping[str, nn.Module]) -> CodeSampler:
+        """A sampler with the given network's weights, and the autoencoder."""
+        data = self.data
+        sampler = self.sampler_class(
+            self.config, data.vocabulary, data.max_tokens, self.tokenizer.init_args()
+        )
+        sampler.writer.load_state_dict(networks["writer"].state_dict())
+        sampler.tokenizer.load_state_dict(self.tokenizer.state_dict())
+        return sampler.to(next(networks["writer"].parameters()).device).eval()
+
+
+class CodeSampler(CaptionSampler):
+    """A model over codes with its autoencoder.
+
+    Args:
+        config: of the method.
+        vocabulary: of the captions.
+        max_tokens: T, longest caption; longer ones are cut.
+        autoencoder: ``init_args`` of the ``VQVAESampler``.
+    """
+
+    stored: ClassVar[tuple[str, ...]] = ("vocabulary", "max_tokens", "autoencoder")
+    causal: ClassVar[bool]
+
+    def __init__(
+        self,
+        config: Any,
+        vocabulary: Vocabulary,
+        max_tokens: int,
+        autoencoder: Mapping[str, Any],
+    ) -> None:
+        super().__init__(config, vocabulary, max_tokens)
+        self.autoencoder = dict(autoencoder)
+        self.tokenizer = VQVAESampler.from_args(autoencoder)
+        self.side, self.codes = self.tokenizer.side, self.tokenizer.codes
+        self.writer = CodeTransformer(
+            config, len(vocabulary), max_tokens, self.codes, self.side, self.causal
+        )
+
+    def read_open(self, codes: Tensor | None, count: int) -> Tensor:
+        """Codes (count, h w) on the device, OPEN where they are to be written.
+
+        Args:
+            codes: (count, h, w) int64 in 0..K-1 or OPEN; None: all are open.
+
+        Raises:
+            ValueError: another grid, or codes outside the codebook.
+        """
+        if codes is None:
+            shape = (count, self.side**2)
+            return torch.full(shape, OPEN, dtype=torch.int64, device=self.device)
+        if tuple(codes.shape) != (count, self.side, self.side):
+            raise ValueError(
+                f"codes must have shape {(count, self.side, self.side)}, a grid for "
+                f"each caption; got {tuple(codes.shape)}."
+            )
+        check_codes(codes.masked_fill(codes == OPEN, 0), self.codes)
+        return codes.flatten(1).to(self.device)
+
+    def check_guidance(self, guidance: float | None) -> float:
+        """The scale that was asked for, or the config's.
+
+        Raises:
+            ValueError: as for ``check_guidance``.
+        """
+        scale = self.config.guidance if guidance is None else guidance
+        check_guidance(scale, self.config.caption_dropout)
+        return scale
+
+    def complete(
+        self, captions: Sequence[str], codes: Tensor, seed: int = 0, **options: Any
+    ) -> Tensor:
+        """Pictures (B, 3, H, W) of which some codes are given.
+
+        Args:
+            captions: B.
+            codes: (B, h, w), OPEN (-1) where something is to be written.
+            seed: of the noise.
+            options: as for ``sample``.
+
+        Raises:
+            ValueError: as for ``sample``, or codes of another grid.
+        """
+        return self.sample(captions, seed, codes=codes, **options)
+
+    def sample(self, captions: Sequence[str], seed: int = 0, **options: Any) -> Tensor:
+        """One picture for each caption; the subclass says its options."""
+        raise NotImplementedError

@@ -1,0 +1,221 @@
+r"""Codes written many at a time: masked generation (MaskGIT).
+
+A bidirectional Transformer learns to fill in codes that are hidden, any share of them.
+A picture begins all hidden; in each of a few passes all hidden codes are drawn, and
+those that the network is surest of are kept.
+
+Chang et al., *MaskGIT: Masked Generative Image Transformer*, CVPR 2022.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from mmgen.interfaces import Step
+from mmgen.layers.logits import check_choice, choose, filtered, guided
+from mmgen.models.codes import OPEN, CodeSampler, CodesConfig, CodesTask
+from mmgen.sampling import (
+    Graph,
+    example_captions,
+    example_noise,
+    in_parts,
+    seeded_noise,
+)
+
+PART = 64  # pictures drawn at a time
+MEAN_SHARE = 2 / math.pi  # of the cosine schedule, over r uniform in [0, 1]
+
+
+@dataclass(frozen=True)
+class MaskedConfig(CodesConfig):
+    """Sizes and training of a bidirectional Transformer over words and codes."""
+
+    passes: int = 10  # of drawing a picture, where nothing else is asked for
+    annealing: float = 4.5  # tau, how much chance there is in what is kept at first
+
+
+def hidden_share(progress: Tensor | float) -> Tensor | float:
+    r"""Share of hidden codes, :math:`\gamma(r) = \cos(\pi r / 2)`, r in [0, 1].
+
+    Source:
+        Chang et al. 2022, section 3.3.
+    """
+    angle = progress * (math.pi / 2)
+    return angle.cos() if isinstance(angle, Tensor) else math.cos(angle)
+
+
+class MaskedTask(CodesTask):
+    """The training of a masked model: to tell hidden codes from the others."""
+
+    causal = False
+
+    def _loss(
+        self, tokens: Tensor, lengths: Tensor, codes: Tensor, step: Step
+    ) -> dict[str, Tensor]:
+        """Cross-entropy of hidden codes alone.
+
+        The sum is divided by how many are hidden on average, not by how many are: so
+        parts of a batch weigh what they would weigh together.
+        """
+        count, size = codes.shape
+        share = hidden_share(step.rand(count))
+        assert isinstance(share, Tensor)
+        many = (share * size).ceil().clamp(min=1)  # (B,)
+        order = step.rand(count, size).argsort(dim=1).argsort(dim=1)
+        hidden = order < many[:, None]
+        pieces = codes.masked_fill(hidden, self.model.codes)
+        logits = self.networks["writer"](tokens, lengths, pieces)  # (B, N, K)
+        nats = cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none")
+        nats = nats * hidden.flatten()
+        loss = nats.sum() / (count * size * MEAN_SHARE)
+        return {"loss": loss, "nats a hidden code": nats.sum() / hidden.sum()}
+
+
+class MaskedSampler(CodeSampler):
+    """Writes pictures in a few passes; arguments as for ``CodeSampler``."""
+
+    config_class = MaskedConfig
+    causal = False
+
+    def stages(
+        self,
+        captions: Sequence[str],
+        seed: int = 0,
+        noise: Tensor | None = None,
+        *,
+        codes: Tensor | None = None,
+        passes: int | None = None,
+        guidance: float | None = None,
+        temperature: float = 1.0,
+        annealing: float | None = None,
+    ) -> Tensor:
+        """The codes of one picture for each caption after every pass.
+
+        Args:
+            captions: B.
+            seed: of the noise.
+            noise: (B, 2 passes h w) standard normal, in place of a seed's.
+            codes: (B, h, w) of which those that are not OPEN are kept, and seen.
+            passes: how often all open codes are drawn; None: the config's.
+            guidance: scale s of ``guided``; None: the config's.
+            temperature: of the draws; 0: the likeliest code.
+            annealing: how much chance there is at first in which codes are kept, from
+                0, the surest; None: the config's.
+
+        Returns:
+            (passes, B, h, w) int64, OPEN where nothing is kept yet; none is at last.
+
+        Raises:
+            ValueError: captions that cannot be read, noise or codes of another shape,
+                or options out of range.
+        """
+        scale = self.check_guidance(guidance)
+        check_choice(temperature, None, 1.0)
+        passes = self.config.passes if passes is None else passes
+        annealing = self.config.annealing if annealing is None else annealing
+        if not 1 <= passes <= self.side**2:
+            raise ValueError(
+                f"passes must lie in 1..{self.side**2}, the codes of a picture; got "
+                f"{passes}."
+            )
+        if not 0 <= annealing < float("inf"):
+            raise ValueError(
+                f"annealing must be a number from 0 upwards; got {annealing}."
+            )
+        tokens, lengths = self.read_captions(captions)
+        given = self.read_open(codes, len(tokens))
+        numbers = 2 * passes * self.side**2
+        noise = seeded_noise(len(tokens), numbers, seed, noise).to(self.device)
+
+        def draw(*rows: Tensor) -> Tensor:
+            return self._write(rows, passes, scale, temperature, annealing)
+
+        with torch.no_grad():
+            kept = in_parts(draw, tokens, lengths, given, noise, part=PART)
+        return kept.transpose(0, 1).unflatten(2, (self.side, self.side))
+
+    def _write(
+        self,
+        rows: tuple[Tensor, ...],
+        passes: int,
+        scale: float,
+        temperature: float,
+        annealing: float,
+    ) -> Tensor:
+        """Codes (B, passes, N) after every pass, OPEN where nothing is kept yet."""
+        tokens, lengths, given, noise = rows
+        writer, count = self.writer, len(tokens)
+        noise = noise.view(count, passes, 2, -1)
+        is_open = given == OPEN  # (B, N)
+        total = is_open.sum(dim=1, keepdim=True)
+        kept, stages = given, []
+        for i in range(passes):
+            pieces = kept.masked_fill(is_open, writer.codes)
+            logits = writer(tokens, lengths, pieces)
+            if scale != 1:
+                untold = writer(tokens, torch.zeros_like(lengths), pieces)
+                logits = guided(logits, untold, scale)
+            shares = filtered(logits, temperature)
+            drawn = choose(shares, noise[:, i, 0])
+            sure = shares.gather(2, drawn[:, :, None]).squeeze(2).log()
+            # what is known is never drawn again
+            kept = torch.where(is_open, drawn, kept)
+            if i < passes - 1:
+                progress = (i + 1) / passes
+                chance = annealing * (1 - progress) * gumbel(noise[:, i, 1])
+                confidence = torch.where(is_open, sure + chance, torch.inf)
+                again = (hidden_share(progress) * total).floor().clamp(min=1)
+                # at least one is kept in every pass, while there are any
+                again = torch.minimum(again, is_open.sum(dim=1, keepdim=True) - 1)
+                is_open = confidence.argsort(dim=1).argsort(dim=1) < again
+            else:
+                is_open = torch.zeros_like(is_open)
+            stages.append(kept.masked_fill(is_open, OPEN))
+        return torch.stack(stages, dim=1)
+
+    def write(self, captions: Sequence[str], seed: int = 0, **options: Any) -> Tensor:
+        """The codes (B, h, w) of one picture for each caption, as ``stages`` end."""
+        return self.stages(captions, seed, **options)[-1]
+
+    def sample(
+        self,
+        captions: Sequence[str],
+        seed: int = 0,
+        noise: Tensor | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """One picture (B, 3, H, W) in [-1, 1] a caption; options of ``stages``."""
+        return self.tokenizer.decode(self.write(captions, seed, noise=noise, **options))
+
+    def graph(self) -> Graph:
+        """Tokens, lengths and noise to a picture, all passes in one."""
+        passes, scale = self.config.passes, self.config.guidance
+        open_codes = torch.full((1, self.side**2), OPEN)
+
+        def draw(tokens: Tensor, lengths: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+            given = open_codes.expand(len(tokens), -1)
+            annealing = self.config.annealing
+            rows = (tokens, lengths, given, noise)
+            codes = self._write(rows, passes, scale, 1.0, annealing)[:, -1]
+            codes = codes.unflatten(1, (self.side, self.side))
+            return (self.tokenizer.decode(codes),)
+
+        inputs = example_captions(self.vocabulary, self.max_tokens)
+        inputs |= example_noise(2 * passes * self.side**2)
+        return Graph.of(self, draw, inputs, ("image",))
+
+
+def gumbel(noise: Tensor) -> Tensor:
+    r"""Gumbel noise :math:`-\log(-\log \Phi(n))` of standard normal noise."""
+    uniform = torch.special.ndtr(noise).clamp(1e-6, 1 - 1e-6)
+    return -(-uniform.log()).log()
+
+
+MaskedTask.sampler_class = MaskedSampler
