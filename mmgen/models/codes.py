@@ -118,7 +118,7 @@ class CodeTransformer(nn.Module):
         nn.init.zeros_(self.head.weight)  # at first all codes are equally likely
         nn.init.zeros_(self.head.bias)
         # Codes with near vectors look alike. What is learned of one holds for its
-        # neighbours too when a code is read, and told, by its vector besides its number.
+        # neighbours too, if a code is read and told by its vector besides its number.
         self.read_vector = _from_vector(vector_dim, config.width)
         self.tell_vector = _from_vector(vector_dim, config.width)
 
