@@ -27,7 +27,7 @@ CHAPTER_OF = {
     "masked": "autoregression",
     **dict.fromkeys(("reader", "attngan-modern"), "attngan"),
 }
-# An assignment asks about its own chapter, and these two about the next chapter too: the
+# An assignment asks about its own chapter, and these two about the next one too: the
 # question on experts is the multimodal chapter's, and models of codes need codes.
 ASSIGNMENT_OF = {"multimodal-vae": "vae", "autoregression": "codes"}
 
