@@ -289,6 +289,8 @@ class VQVAESampler(Sampler):
 
 
 def _check_size(config: VQVAEConfig, image_size: int) -> None:
+    if config.reduction < 1:
+        raise ValueError(f"reduction must be at least 1; got {config.reduction}.")
     if image_size < config.reduction or image_size % config.reduction:
         raise ValueError(
             f"image_size must be a multiple of config.reduction, {config.reduction}; "

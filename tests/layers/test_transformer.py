@@ -127,6 +127,17 @@ def test_fresh_weights_are_small_and_those_of_a_branch_s_end_smaller(
             assert not weight.any(), name
 
 
+@pytest.mark.parametrize("positions", ["rotary", "learned"])
+def test_half_precision_stays_close(positions: str) -> None:
+    """Rotary queries and keys are of another kind than values then."""
+    network = Transformer(WIDTH, 2, HEADS, (12,), True, positions)  # type: ignore[arg-type]
+    tokens = torch.randn(3, SIZE, WIDTH)
+    expected = network(tokens, in_line())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = network(tokens, in_line())
+    torch.testing.assert_close(found.float(), expected, atol=0.05, rtol=0)
+
+
 # --- what reaches what ----------------------------------------------------------------
 
 
