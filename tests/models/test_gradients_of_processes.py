@@ -74,7 +74,10 @@ CASES: dict[str, tuple[Any, Any]] = {
     "mvae": (MultimodalVAETask, MultimodalVAEConfig(**PICTURES, **TEXTS)),
     "vqvae, average": (VQVAETask, CODES),
     "vqvae, gradient": (VQVAETask, replace(CODES, learned="gradient")),
-    "vqvae, scalar": (VQVAETask, replace(CODES, quantiser="scalar", levels=(4, 3, 3))),
+    "vqvae, scalar": (
+        VQVAETask,
+        replace(CODES, quantiser="scalar", levels=(16, 9, 12)),
+    ),
 }
 # Losses over pairs *within* a process's share, in this phase: two processes are one
 # that takes the batch in two parts. (The wrong caption of the published AttnGAN is the

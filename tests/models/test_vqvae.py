@@ -24,7 +24,7 @@ AVERAGE = VQVAEConfig(
     codes=8, code_dim=3, reduction=4, patch=2, channels=4, depth=1, learning_rate=5e-3
 )
 GRADIENT = replace(AVERAGE, learned="gradient")
-SCALAR = replace(AVERAGE, quantiser="scalar", levels=(4, 3, 3))
+SCALAR = replace(AVERAGE, quantiser="scalar", levels=(16, 9, 12))
 NONE = replace(AVERAGE, quantiser="none")
 CONFIGS = {"average": AVERAGE, "gradient": GRADIENT, "scalar": SCALAR, "none": NONE}
 WITH_CODES = {name: CONFIGS[name] for name in ("average", "gradient", "scalar")}
@@ -320,8 +320,8 @@ def test_bits_are_those_of_codes_of_equal_length() -> None:
     assert sampler_of(AVERAGE).bits == 16 * 3
     scalar = VQVAESampler(SCALAR, SIZE)
     assert isinstance(scalar.model.quantiser, FiniteScalarQuantiser)
-    assert scalar.codes == 36
-    assert scalar.bits == pytest.approx(16 * math.log2(36))
+    assert scalar.codes == 1728
+    assert scalar.bits == pytest.approx(16 * math.log2(1728))
     twice = VQVAESampler(AVERAGE, 2 * SIZE)
     assert (twice.side, twice.bits) == (2 * SIDE, 4 * 16 * 3)
 
