@@ -381,7 +381,6 @@ def test_a_file_paints_what_the_sampler_paints(name: str, tmp_path: Path) -> Non
         ({"codes": 1}, "codes must be at least 2.*got 1"),
         ({"code_dim": 0}, "code_dim must be at least 1; got 0"),
         ({"quantiser": "scalar", "levels": (5, 2)}, "levels must be.*3 or more"),
-        ({"quantiser": "scalar", "levels": ()}, "levels must be at least one number"),
         ({"quantiser": "round"}, '"vector", "scalar" or "none"; got \'round\''),
         ({"learned": "k-means"}, '"average" or "gradient"; got \'k-means\''),
         ({"decay": 1.0}, r"decay must lie in \[0, 1\); got 1.0"),
