@@ -40,7 +40,7 @@ class VQVAEConfig:
         ["commitment", "restart_below", "decay", "learning_rate"]
     )
 
-    quantiser: Literal["vector", "scalar", "none"] = "vector"
+    quantiser: Literal["vector", "scalar", "none"] = "vector"  # what makes codes
     codes: int = 512  # K of the vector quantiser
     code_dim: int = 8  # D of a code's vector
     levels: tuple[int, ...] = (8, 5, 5, 5)  # of the scalar quantiser, in place of both
