@@ -35,7 +35,7 @@ class CodesConfig:
         ["tokenizer", "learning_rate", "weight_decay"]
     )
 
-    tokenizer: str = ""  # autoencoder of the codes: a pretrained name, or a run's folder
+    tokenizer: str = ""  # that makes the codes: a pretrained name, or a run's folder
     width: int = 192  # D of a token
     depth: int = 6  # blocks
     heads: int = 6  # of the attention
