@@ -32,7 +32,7 @@ from mmgen.models.codes import (
     CodesTask,
     CodeTransformer,
 )
-from mmgen.sampling import Graph, in_parts, seeded_noise
+from mmgen.sampling import Graph, in_parts, named_numbers, seeded_noise
 
 PART = 64  # pictures drawn or weighed at a time
 
@@ -70,6 +70,11 @@ class ARSampler(CodeSampler):
 
     config_class = ARConfig
     causal = True
+
+    @classmethod
+    def options(cls) -> dict[str, type]:
+        """The numbers that ``write`` takes by name."""
+        return named_numbers(cls.write)
 
     def write(
         self,
@@ -215,7 +220,7 @@ class ARSampler(CodeSampler):
         vocabulary = len(self.vocabulary)
         places = writer.places(self.max_tokens)
         words, grid = places[: self.max_tokens], places[self.max_tokens :]
-        table = torch.cat([writer.words.weight, writer.pieces.weight])
+        table = torch.cat([writer.words.weight, writer.pieces.weight]).detach()
         empty = writer.transformer.new_cache(3, room, writer.head.weight)
         inputs = {
             "token": torch.tensor([2, vocabulary, vocabulary + self.codes]),
