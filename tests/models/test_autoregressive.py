@@ -28,7 +28,6 @@ from tests.models.tiny_codes import (
     SIZES,
     autoencoder_run,
     sampler,
-    tokenizer,
     world,
 )
 
@@ -144,7 +143,7 @@ def test_the_caption_tells_the_first_code(larger: ARSampler) -> None:
         logits = larger.writer(
             tokens, torch.zeros_like(lengths), shifted(larger.writer, same)
         )
-    assert torch.equal(logits[0], logits[1])
+    torch.testing.assert_close(logits[0], logits[1], rtol=1e-5, atol=1e-5)
 
 
 # ------------------------------------------------------------------------ the cache
@@ -155,7 +154,7 @@ def test_the_caption_tells_the_first_code(larger: ARSampler) -> None:
 def test_the_cache_changes_nothing(
     guidance: float, kind: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Matrices of other shapes add up in another order: equal but for the last digit."""
+    """Matrices of other shapes add up in another order: equal to rounding."""
     model = sampler(ARSampler, side=4, codes=7).to(kind)
     noise = seeded_noise(3, 16, seed=4)
     codes, logits = write_anew(model, CAPTIONS, noise, guidance)
@@ -217,6 +216,7 @@ def test_pictures_are_drawn_as_often_as_they_are_likely(small: ARSampler) -> Non
         """Rare pictures, of less than five expected, are counted as one."""
         expected = shares * draws
         rare = expected < 5
+        rare[expected.argmin()] = True
         parts = [
             torch.cat([each[~rare], each[rare].sum()[None]])
             for each in (counts, expected)
@@ -276,7 +276,7 @@ def test_guidance_is_that_of_the_equation(
 def test_options_that_change_nothing(
     nothing: dict[str, Any], larger: ARSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, other = Recorded(monkeypatch), None
+    one = Recorded(monkeypatch)
     codes = larger.write(CAPTIONS, seed=2)
     other = Recorded(monkeypatch)
     assert torch.equal(larger.write(CAPTIONS, seed=2, **nothing), codes)
@@ -333,7 +333,7 @@ def test_given_codes_are_kept_and_seen_by_those_after_them(larger: ARSampler) ->
         ({"guidance": math.nan}, r"guidance must lie in 0\.\.1000.*got nan"),
         ({"noise": torch.zeros(3, 5)}, r"noise must have shape \(3, 4\).*\(3, 5\)"),
         ({"codes": torch.zeros(3, 4, 4).long()}, r"shape \(3, 2, 2\).*\(3, 4, 4\)"),
-        ({"codes": torch.full((3, 2, 2), 3)}, r"lie in 0\.\.2, the codebook; got 0|3"),
+        ({"codes": torch.full((3, 2, 2), 3)}, r"lie in 0\.\.2, the codebook; got 3"),
         ({"codes": torch.full((3, 2, 2), -2)}, r"lie in 0\.\.2, the codebook; got -2"),
         ({"codes": torch.zeros(3, 2, 2)}, "codes must be int64"),
     ],
@@ -370,7 +370,7 @@ def test_it_is_built_again_from_json(small: ARSampler) -> None:
 def test_training_lowers_the_loss_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     data = world()
     codes = str(autoencoder_run(tmp_path / "codes"))
-    config = ARConfig(tokenizer=codes, **SIZES)
+    config = ARConfig(tokenizer=codes, learning_rate=0.03, **SIZES)
     quiet: dict[str, Any] = {"progress": "none", "tensorboard": False}
     training = TrainingConfig(steps=30, batch_size=16, log_every=1, **quiet)
 
@@ -437,9 +437,7 @@ def test_a_file_writes_what_write_writes(small: ARSampler, tmp_path: Path) -> No
     assert len({tuple(codes) for codes in expected.tolist()}) > 1
 
 
-def test_a_tokenizer_of_its_own_size(small: ARSampler) -> None:
-    """The grid of a picture decides how many codes are written."""
-    assert tokenizer(4, 7).side == 4 and small.side == 2
+def test_its_options() -> None:
     assert ARSampler.options() == {
         "guidance": float,
         "temperature": float,

@@ -28,7 +28,7 @@ def test_a_tokenizer_that_does_not_fit(name: str) -> None:
     with pytest.raises(ValueError, match=r"of 16 pixels.*'mine' was trained on 32"):
         task.build(config, data, {"tokenizer": larger})
     without = VQVAESampler(replace(autoencoder_config(), quantiser="none"), 16)
-    with pytest.raises(ValueError, match='no codes.*quantiser="none"'):
+    with pytest.raises(ValueError, match=r'no codes.*quantiser="none"'):
         task.build(config, data, {"tokenizer": without})
 
 

@@ -21,8 +21,8 @@ SIZES: dict[str, Any] = {"width": 8, "depth": 2, "heads": 2}
 
 @lru_cache
 def world() -> CaptionedDataset:
-    """A few pictures of one object."""
-    return load_dataset("shapes", "train", 16, objects=(1,), size=64)
+    """A few pictures of one and of two objects."""
+    return load_dataset("shapes", "train", 16, objects=(1, 2), size=64)
 
 
 def autoencoder_config(side: int = 2, codes: int = 3) -> VQVAEConfig:
