@@ -202,7 +202,8 @@ class MaskedSampler(CodeSampler):
             pieces = torch.cat([pieces, pieces])
         logits = self.writer(tokens, lengths, pieces)  # (B, N, K), or twice as many
         if scale != 1:
-            logits = guided(*logits.chunk(2), scale)
+            told, untold = logits.chunk(2)
+            logits = guided(told, untold, scale)
         shares = filtered(logits, temperature)
         drawn = choose(shares, noise)
         sure = shares.gather(2, drawn[:, :, None]).squeeze(2).log()
