@@ -39,7 +39,9 @@ def at_scale(scale: str, data_name: str) -> Preset:
     return Preset(name, "vqvae", data, config, training)
 
 
-_SMALL = VQVAEConfig(codes=512, channels=64, depth=2)
+# 64 codes of 12 bits: with a vector quantiser of as many codes, outlines of small
+# objects came into focus more slowly.
+_SMALL = VQVAEConfig(quantiser="scalar", levels=(8, 8, 8, 8), channels=64, depth=1)
 _ON_CPU = TrainingConfig(
     batch_size=32,
     schedule="cosine",
@@ -62,15 +64,16 @@ PUBLISHED = (
         "vq-shapes32",
         "vqvae",
         {**begun("shapes", 32, "en"), "objects": (1,)},
-        replace(_SMALL, codes=256, channels=48, depth=1),
-        replace(_ON_CPU, steps=3000),
+        # objects are half as wide here, and so are the squares
+        replace(_SMALL, levels=(8, 6, 5), reduction=4, patch=2, channels=48),
+        replace(_ON_CPU, steps=5000),
         measured=SHAPES[:1],
     ),
     Preset(
         "vq-emoji64",
         "vqvae",
         {**begun("emoji", 64, "en"), "split_by": "combination"},
-        replace(_SMALL, codes=1024),
+        _SMALL,
         replace(_ON_CPU, steps=6000),
         measured=EMOJI,
     ),

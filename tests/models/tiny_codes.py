@@ -56,6 +56,7 @@ def sampler(
     for parameter in made.writer.parameters():
         torch.nn.init.normal_(parameter, std=0.6)
     made.tokenizer.load_state_dict(coder.state_dict())
+    made.writer.codebook.copy_(coder.codebook())
     return made
 
 
