@@ -47,7 +47,7 @@ class Asked:
     seed: int
     device: str
     scorer: str | None  # name of the weights that R-precision is measured with
-    options: Mapping[str, Any] = NOTHING  # of drawing
+    options: Mapping[str, Any]  # of drawing
 
     @cached_property
     def matcher(self) -> Any:
