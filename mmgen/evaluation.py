@@ -7,7 +7,7 @@ verbs of ``mmgen.interfaces``, so that a new method is measured without a word h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,7 @@ from mmgen.data.emoji import EmojiDataset
 from mmgen.data.shapes import ShapesDataset
 from mmgen.errors import MmgenError
 from mmgen.interfaces import (
+    NOTHING,
     Describes,
     Draws,
     Imagines,
@@ -46,6 +47,7 @@ class Asked:
     seed: int
     device: str
     scorer: str | None  # name of the weights that R-precision is measured with
+    options: Mapping[str, Any]  # of drawing
 
     @cached_property
     def matcher(self) -> Any:
@@ -82,7 +84,8 @@ class Asked:
             attributes.append(batch.attributes)
             if isinstance(self.sampler, Draws):
                 seed = self.seed + start // BATCH
-                images.append(self.sampler.sample(batch.captions, seed=seed).float())
+                drawn = self.sampler.sample(batch.captions, seed=seed, **self.options)
+                images.append(drawn.float())
             else:
                 images.append(batch.images.float())
         told = [rows for rows in attributes if rows is not None]
@@ -121,6 +124,7 @@ def measure(
     seed: int,
     device: str,
     scorer: str | None = None,
+    options: Mapping[str, Any] = NOTHING,
 ) -> dict[str, Any]:
     """What a sampler reaches on the first ``count`` samples of a data set.
 
@@ -132,18 +136,22 @@ def measure(
         device: where the scorer computes.
         scorer: name of the weights that R-precision is measured with; by default those
             trained for it on this data set, if there are any.
+        options: of drawing, by name, where the sampler has any.
 
     Returns:
         Measure -> its result as JSON values, for all of ``MEASURES`` that apply. Of one
         that cannot be computed, ``{"not_measured": why}``: the others are kept.
 
     Raises:
-        ValueError: no such scorer.
+        ValueError: no such scorer, or options out of range.
         MmgenError: none of the measures that apply can be computed.
     """
-    asked = Asked(sampler, dataset, count, seed, device, scorer)
+    asked = Asked(sampler, dataset, count, seed, device, scorer, options)
+    # what is wrong with these ends it here, and is no reason for one measure alone
     if scorer is not None:
-        _ = asked.matcher  # a wrong name ends it here, before anything is drawn
+        _ = asked.matcher
+    if options:
+        sampler.sample(dataset.batch(range(1)).captions, **options)
     results: dict[str, Any] = {}
     for name, path in MEASURES.items():
         each: Measure = find_class(path)

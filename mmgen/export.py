@@ -83,10 +83,21 @@ def export_onnx(model: str | nn.Module, path: str | Path) -> Path:
         )
     assert program is not None
     proto = program.model_proto
+    for part in (proto.graph, *proto.functions):
+        _forget_source(part)
     onnx.helper.set_model_props(proto, {"mmgen": json.dumps(_about(sampler, graph))})
     path.write_bytes(proto.SerializeToString())
     _check(path, graph)
     return path
+
+
+def _forget_source(part: Any) -> None:
+    """Leave out the lines of Python that nodes came from: half of a large graph."""
+    for node in part.node:
+        del node.metadata_props[:]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):  # the body of a loop
+                _forget_source(attribute.g)
 
 
 def _about(sampler: Any, graph: Graph) -> dict[str, Any]:

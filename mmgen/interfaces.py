@@ -140,9 +140,16 @@ class Draws(Protocol):
     """Captions to pictures."""
 
     def sample(
-        self, captions: Sequence[Any], seed: int = 0, noise: Tensor | None = None
+        self,
+        captions: Sequence[Any],
+        seed: int = 0,
+        noise: Tensor | None = None,
+        **options: Any,
     ) -> Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1], one for each caption."""
+        """Pictures (B, 3, H, W) in [-1, 1], one for each caption.
+
+        What is understood by name besides, ``mmgen.sampling.Sampler.options`` tells.
+        """
 
 
 @runtime_checkable

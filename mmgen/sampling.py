@@ -6,6 +6,8 @@ read or write. It can be stored as weights and a card, and be built again from t
 
 from __future__ import annotations
 
+import inspect
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -57,6 +59,20 @@ def in_parts(draw: Callable[..., Tensor], *tensors: Tensor, part: int = 256) -> 
     return torch.cat([draw(*piece) for piece in pieces])
 
 
+def named_numbers(method: Callable[..., Any]) -> dict[str, type]:
+    """Keyword-only parameters of a method that are numbers: name -> int or float."""
+    hints = typing.get_type_hints(method)
+    found: dict[str, type] = {}
+    for parameter in inspect.signature(method).parameters.values():
+        hint = hints.get(parameter.name)
+        for kind in (int, float):
+            if parameter.kind is parameter.KEYWORD_ONLY and (
+                hint is kind or kind in typing.get_args(hint)
+            ):
+                found[parameter.name] = kind
+    return found
+
+
 class Sampler(nn.Module):
     """A trained model without its training.
 
@@ -88,6 +104,11 @@ class Sampler(nn.Module):
         if "vocabulary" in given:
             given["vocabulary"] = Vocabulary.from_json(given["vocabulary"])
         return cls(config, **given)
+
+    @classmethod
+    def options(cls) -> dict[str, type]:
+        """What ``sample`` can be told by name: option -> int or float; here nothing."""
+        return {}
 
     @property
     def device(self) -> torch.device:

@@ -15,8 +15,10 @@ from mmgen.data import CaptionedDataset, load_dataset
 from mmgen.errors import MmgenError
 from mmgen.evaluation import Measure, measure
 from mmgen.metrics import r_precision
+from mmgen.models.autoregressive import ARSampler
 from mmgen.models.vqvae import VQVAEConfig, VQVAESampler
 from mmgen.registry import MEASURES, find_class
+from tests.models.tiny_codes import sampler, world
 
 SIZE = 32
 
@@ -215,6 +217,48 @@ def test_a_scorer_is_checked_before_anything_is_drawn(
         with pytest.raises(ValueError, match=f"scorer.*{said}"):
             measure(painter, shapes, 110, 0, "cpu", scorer=name)
     assert painter.seeds == []
+
+
+def test_options_reach_every_drawing(shapes: CaptionedDataset) -> None:
+    painter, told = Painter(shapes), []
+
+    class Choosy:
+        def sample(self, captions: Any, seed: int = 0, **options: Any) -> Tensor:
+            told.append(options)
+            return painter.sample(captions)
+
+    found = measure(Choosy(), shapes, 70, 0, "cpu", options={"warmth": 2.0})
+    assert found["semantic_accuracy"]["overall"]["value"] == 1
+    assert told == [{"warmth": 2.0}] * 3  # a first one, and both batches
+
+
+def test_wrong_options_are_no_reason_of_one_measure(shapes: CaptionedDataset) -> None:
+    class Cold(Painter):
+        def sample(self, captions: Any, seed: int = 0, **options: Any) -> Tensor:
+            raise ValueError("warmth must be above 0")
+
+        def log_likelihood(self, images: Any, captions: Any) -> Tensor:
+            raise AssertionError("asked before the options were tried")
+
+    with pytest.raises(ValueError, match="warmth must be above 0"):
+        measure(Cold(shapes), shapes, 70, 0, "cpu", options={"warmth": 0.0})
+
+
+def test_bits_of_real_pictures() -> None:
+    """Who knows nothing pays what codes of equal length do; others by their shares."""
+    model, data = sampler(ARSampler), world()
+    found = measure(model, data, 64, 0, "cpu")["bits"]
+    assert found["equal_length"] == pytest.approx(4 * math.log2(3))
+    batch = data.batch(range(64))
+    nats = model.log_likelihood(batch.images, batch.captions).double()
+    assert found["a_picture"] == pytest.approx(float(-nats.mean() / math.log(2)))
+    assert abs(found["a_picture"] - found["equal_length"]) > 0.01
+    with torch.no_grad():
+        model.writer.head.weight.zero_()
+        model.writer.tell_vector[-1].weight.zero_()
+        model.writer.head.bias.zero_()
+    found = measure(model, data, 64, 0, "cpu")["bits"]
+    assert found["a_picture"] == pytest.approx(found["equal_length"], rel=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from mmgen.models.cgan import CGANConfig, CGANSampler
 from mmgen.models.multimodal_vae import MultimodalVAEConfig, MultimodalVAESampler
 from mmgen.models.reader import Reader, ReaderConfig
 from mmgen.models.vae import ConditionalVAEConfig, ConditionalVAESampler
+from mmgen.sampling import named_numbers
 
 WORDS = Vocabulary.build(["a large red star", "a small blue circle"])
 ATTRIBUTES = {"shape": ("star", "circle"), "colour": ("red", "blue")}
@@ -95,3 +96,18 @@ def test_a_word_that_it_cannot_follow_is_named(read: Callable, stranger: str) ->
     assert told.endswith(f"cannot follow: {stranger}.")
     with pytest.raises(ValueError, match="at least one known word; got"):
         read([stranger])
+
+
+def test_numbers_that_a_method_takes_by_name() -> None:
+    def method(
+        first: int,
+        *,
+        count: int | None = None,
+        scale: float = 1.0,
+        name: str = "",
+        codes: torch.Tensor | None = None,
+        flag: bool = False,
+    ) -> None: ...
+
+    assert named_numbers(method) == {"count": int, "scale": float}
+    assert Reader.options() == {}

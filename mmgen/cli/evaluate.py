@@ -8,9 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tyro.conf import Positional
+from tyro.conf import Positional, UseAppendAction
 
-from mmgen.cli.inputs import device_of, sampler_of, trained_on, writable
+from mmgen.cli.inputs import (
+    chosen_options,
+    device_of,
+    sampler_of,
+    trained_on,
+    writable,
+)
 from mmgen.cli.options import Parser, UsageError, asks_for_help, data_options
 from mmgen.data.files import write_json
 
@@ -31,6 +37,8 @@ class Options:
     """of the noise"""
     scorer: str | None = None
     """weights that R-precision is measured with; none: those of the data set"""
+    option: UseAppendAction[tuple[str, ...]] = ()
+    """NAME=NUMBER, which the model draws with; again for each"""
     device: str | None = None
     """cpu, cuda or mps; none: what there is"""
     out: str | None = None
@@ -57,6 +65,7 @@ def evaluate(words: list[str]) -> int:
         before = {"image_size": before["image_size"]}
     before.pop("size", None)  # the split has its own
     chosen = PARSER.and_data(data_options(name, before, ("split",))).read(words)
+    options = chosen_options(given.model, sampler, given.option)
 
     from mmgen.data import load_dataset
     from mmgen.data.files import refuse_addresses
@@ -74,7 +83,9 @@ def evaluate(words: list[str]) -> int:
     count = min(given.count, len(dataset))
     if count < 1:
         raise UsageError(f"--count must be at least 1; got {given.count}.")
-    metrics = measure(sampler, dataset, count, given.seed, device, given.scorer)
+    metrics = measure(
+        sampler, dataset, count, given.seed, device, given.scorer, options
+    )
     if not metrics:
         warnings.warn(
             f"no measure applies to {given.model} on {name}: what it draws cannot be "
@@ -92,6 +103,7 @@ def evaluate(words: list[str]) -> int:
         },
         "count": count,
         "seed": given.seed,
+        "options": options,
         "metrics": metrics,
     }
     print(_table(report))

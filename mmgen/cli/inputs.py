@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,45 @@ def sampler_of(model: str, device: str) -> Any:
         text = unknown("model", model, available(folder))
         raise UsageError(f"{text} The folder of a run can be named too.")
     return load(name, device, folder)
+
+
+def chosen_options(model: str, sampler: Any, given: Sequence[str]) -> dict[str, Any]:
+    """What a model is to draw with, from words such as ``guidance=2``.
+
+    Args:
+        model: its name, for messages.
+        sampler: which names its options.
+        given: a NAME=NUMBER each.
+
+    Raises:
+        UsageError: no such option, one that is given twice, or no number.
+    """
+    from mmgen.sampling import Sampler
+
+    known = sampler.options() if isinstance(sampler, Sampler) else {}
+    chosen: dict[str, Any] = {}
+    for word in given:
+        name, equals, text = word.partition("=")
+        name = name.replace("-", "_")
+        if not known:
+            raise UsageError(f"--option {word!r:.80}: {model} draws without options.")
+        if not equals:
+            raise UsageError(
+                f"--option must be NAME=NUMBER, with one of {', '.join(known)}; got "
+                f"{word!r:.80}."
+            )
+        if name not in known:
+            raise UsageError(f"--option: {unknown('option', name[:80], known)}")
+        if name in chosen:
+            raise UsageError(f"--option {name} is given twice; say it once.")
+        try:
+            chosen[name] = known[name](text)
+        except ValueError as error:
+            kind = "a whole number" if known[name] is int else "a number"
+            raise UsageError(
+                f"--option {name} must be {kind}; got {text!r:.80}."
+            ) from error
+    return chosen
 
 
 def trained_on(model: str) -> dict[str, Any]:

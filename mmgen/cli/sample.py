@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tyro.conf import Positional
+from tyro.conf import Positional, UseAppendAction
 
-from mmgen.cli.inputs import device_of, sampler_of, writable
+from mmgen.cli.inputs import chosen_options, device_of, sampler_of, writable
 from mmgen.cli.options import Parser, UsageError
 
 MOST = 10_000  # pictures of one file
@@ -26,6 +26,8 @@ class Options:
     """of the noise"""
     copies: int = 1
     """pictures of each caption"""
+    option: UseAppendAction[tuple[str, ...]] = ()
+    """NAME=NUMBER, which the model draws with; again for each"""
     device: str = "cpu"
     """cpu, cuda or mps"""
 
@@ -52,8 +54,9 @@ def sample(words: list[str]) -> int:
 
     if not isinstance(sampler, Draws):
         raise UsageError(f"{given.model} matches pictures and captions; it draws none.")
+    options = chosen_options(given.model, sampler, given.option)
     captions = [caption for caption in given.captions for _ in range(given.copies)]
-    images = sampler.sample(captions, seed=given.seed)
+    images = sampler.sample(captions, seed=given.seed, **options)
     save_grid(out, images, columns=given.copies if given.copies > 1 else 8)
     print(f"{out}: {len(images)} of {images.shape[3]} x {images.shape[2]} pixels")
     return 0

@@ -32,7 +32,7 @@ from mmgen.models.codes import (
     CodesTask,
     CodeTransformer,
 )
-from mmgen.sampling import Graph, in_parts, seeded_noise
+from mmgen.sampling import Graph, in_parts, named_numbers, seeded_noise
 
 PART = 64  # pictures drawn or weighed at a time
 
@@ -70,6 +70,11 @@ class ARSampler(CodeSampler):
 
     config_class = ARConfig
     causal = True
+
+    @classmethod
+    def options(cls) -> dict[str, type]:
+        """The numbers that ``write`` takes by name."""
+        return named_numbers(cls.write)
 
     def write(
         self,

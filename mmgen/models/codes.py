@@ -25,6 +25,7 @@ from mmgen.models.vqvae import VQVAESampler
 from mmgen.sampling import CaptionSampler
 
 OPEN = -1  # a code that is to be written
+MOST_GUIDANCE = 1000.0  # far above what is of use, and far from where floats end
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,12 @@ def check_guidance(guidance: float, caption_dropout: float) -> None:
     """Refuse a scale that a model cannot use.
 
     Raises:
-        ValueError: a number below 0, or guidance for a model that never met the empty
-            caption.
+        ValueError: a number outside 0..1000, or guidance for a model that never met
+            the empty caption.
     """
-    if not 0 <= guidance < float("inf"):
+    if not 0 <= guidance <= MOST_GUIDANCE:
         raise ValueError(
-            f"guidance must be a number from 0 upwards, 1 for none; got {guidance}."
+            f"guidance must lie in 0..{MOST_GUIDANCE:.0f}, 1 for none; got {guidance}."
         )
     if guidance != 1 and not caption_dropout:
         raise ValueError(

@@ -26,10 +26,12 @@ from mmgen.sampling import (
     example_captions,
     example_noise,
     in_parts,
+    named_numbers,
     seeded_noise,
 )
 
 PART = 64  # pictures drawn at a time
+MOST_ANNEALING = 1e6  # at which what the network is sure of has no say left
 MEAN_SHARE = 2 / math.pi  # of the cosine schedule, over r uniform in [0, 1]
 
 
@@ -49,6 +51,27 @@ def hidden_share(progress: Tensor | float) -> Tensor | float:
     """
     angle = progress * (math.pi / 2)
     return angle.cos() if isinstance(angle, Tensor) else math.cos(angle)
+
+
+def open_counts(count: Tensor, passes: int) -> Tensor:
+    r"""How many codes are still open after each pass.
+
+    After pass i of T, :math:`\lfloor \gamma(i/T)\, n \rfloor` of n, and at least one;
+    but one fewer than before in any case, and none after the last.
+
+    Args:
+        count: (B,) int64, n.
+        passes: T.
+
+    Returns:
+        (T, B) int64.
+    """
+    left, before = [], count
+    for i in range(1, passes):
+        planned = (hidden_share(i / passes) * count).floor().long().clamp(min=1)
+        before = torch.minimum(planned, before - 1).clamp(min=0)
+        left.append(before)
+    return torch.stack([*left, torch.zeros_like(count)])
 
 
 class MaskedTask(CodesTask):
@@ -125,60 +148,75 @@ class MaskedSampler(CodeSampler):
                 f"passes must lie in 1..{self.side**2}, the codes of a picture; got "
                 f"{passes}."
             )
-        if not 0 <= annealing < float("inf"):
+        if not 0 <= annealing <= MOST_ANNEALING:
             raise ValueError(
-                f"annealing must be a number from 0 upwards; got {annealing}."
+                f"annealing must lie in 0..{MOST_ANNEALING:.0e}; got {annealing}."
             )
         tokens, lengths = self.read_captions(captions)
+        tokens = tokens[:, : int(lengths.max())]
         given = self.read_open(codes, len(tokens))
         numbers = 2 * passes * self.side**2
         noise = seeded_noise(len(tokens), numbers, seed, noise).to(self.device)
 
         def draw(*rows: Tensor) -> Tensor:
-            return self._write(rows, passes, scale, temperature, annealing)
+            told, length, known, given_noise = rows
+            stages = []
+            for now in self._schedule(known, given_noise, passes, annealing):
+                known = self._pass(told, length, known, now, scale, temperature)
+                stages.append(known)
+            return torch.stack(stages, dim=1)
 
         with torch.no_grad():
             kept = in_parts(draw, tokens, lengths, given, noise, part=PART)
         return kept.transpose(0, 1).unflatten(2, (self.side, self.side))
 
-    def _write(
+    def _schedule(
+        self, known: Tensor, noise: Tensor, passes: int, annealing: float
+    ) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """For each pass: normal noise (B, N) to draw with, chance (B, N) in what is
+        kept, and how many codes (B,) stay open."""
+        noise = noise.view(len(known), passes, 2, -1)
+        left = open_counts((known == OPEN).sum(dim=1), passes)
+        chances = [annealing * (1 - (i + 1) / passes) for i in range(passes)]
+        return [
+            (noise[:, i, 0], chance * gumbel(noise[:, i, 1]), left[i])
+            for i, chance in enumerate(chances)
+        ]
+
+    def _pass(
         self,
-        rows: tuple[Tensor, ...],
-        passes: int,
+        tokens: Tensor,
+        lengths: Tensor,
+        known: Tensor,
+        now: tuple[Tensor, Tensor, Tensor],
         scale: float,
         temperature: float,
-        annealing: float,
     ) -> Tensor:
-        """Codes (B, passes, N) after every pass, OPEN where nothing is kept yet."""
-        tokens, lengths, given, noise = rows
-        writer, count = self.writer, len(tokens)
-        noise = noise.view(count, passes, 2, -1)
-        is_open = given == OPEN  # (B, N)
-        total = is_open.sum(dim=1, keepdim=True)
-        kept, stages = given, []
-        for i in range(passes):
-            pieces = kept.masked_fill(is_open, writer.codes)
-            logits = writer(tokens, lengths, pieces)
-            if scale != 1:
-                untold = writer(tokens, torch.zeros_like(lengths), pieces)
-                logits = guided(logits, untold, scale)
-            shares = filtered(logits, temperature)
-            drawn = choose(shares, noise[:, i, 0])
-            sure = shares.gather(2, drawn[:, :, None]).squeeze(2).log()
-            # what is known is never drawn again
-            kept = torch.where(is_open, drawn, kept)
-            if i < passes - 1:
-                progress = (i + 1) / passes
-                chance = annealing * (1 - progress) * gumbel(noise[:, i, 1])
-                confidence = torch.where(is_open, sure + chance, torch.inf)
-                again = (hidden_share(progress) * total).floor().clamp(min=1)
-                # at least one is kept in every pass, while there are any
-                again = torch.minimum(again, is_open.sum(dim=1, keepdim=True) - 1)
-                is_open = confidence.argsort(dim=1).argsort(dim=1) < again
-            else:
-                is_open = torch.zeros_like(is_open)
-            stages.append(kept.masked_fill(is_open, OPEN))
-        return torch.stack(stages, dim=1)
+        """Codes (B, N) after one pass more, OPEN where nothing is kept yet."""
+        noise, chance, left = now
+        is_open = known == OPEN
+        pieces = known.masked_fill(is_open, self.writer.codes)
+        if scale != 1:  # the second half of the rows is told nothing
+            tokens = torch.cat([tokens, tokens])
+            lengths = torch.cat([lengths, torch.zeros_like(lengths)])
+            pieces = torch.cat([pieces, pieces])
+        logits = self.writer(tokens, lengths, pieces)  # (B, N, K), or twice as many
+        if scale != 1:
+            told, untold = logits.chunk(2)
+            logits = guided(told, untold, scale)
+        shares = filtered(logits, temperature)
+        drawn = choose(shares, noise)
+        sure = shares.gather(2, drawn[:, :, None]).squeeze(2).log()
+        # what is known is never drawn again, and never opened
+        kept = torch.where(is_open, drawn, known)
+        confidence = torch.where(is_open, sure + chance, torch.inf)
+        rank = confidence.argsort(dim=1).argsort(dim=1)
+        return kept.masked_fill(rank < left[:, None], OPEN)
+
+    @classmethod
+    def options(cls) -> dict[str, type]:
+        """The numbers that ``stages`` takes by name."""
+        return named_numbers(cls.stages)
 
     def write(self, captions: Sequence[str], seed: int = 0, **options: Any) -> Tensor:
         """The codes (B, h, w) of one picture for each caption, as ``stages`` end."""
@@ -195,20 +233,31 @@ class MaskedSampler(CodeSampler):
         return self.tokenizer.decode(self.write(captions, seed, noise=noise, **options))
 
     def graph(self) -> Graph:
-        """Tokens, lengths and noise to a picture, all passes in one."""
-        passes, scale = self.config.passes, self.config.guidance
-        open_codes = torch.full((1, self.side**2), OPEN)
+        """Tokens, lengths and noise to a picture; the passes are a loop of the graph.
+
+        Written out one after the other, they took minutes to export.
+        """
+        from torch._higher_order_ops.scan import scan  # loads torch._dynamo
+
+        config, size = self.config, self.side**2
+        grid = torch.full((1, size), OPEN)
 
         def draw(tokens: Tensor, lengths: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
-            given = open_codes.expand(len(tokens), -1)
-            annealing = self.config.annealing
-            rows = (tokens, lengths, given, noise)
-            codes = self._write(rows, passes, scale, 1.0, annealing)[:, -1]
-            codes = codes.unflatten(1, (self.side, self.side))
-            return (self.tokenizer.decode(codes),)
+            known = grid.expand(len(tokens), -1).clone()
+            schedule = self._schedule(known, noise, config.passes, config.annealing)
+            each = tuple(torch.stack(part) for part in zip(*schedule, strict=True))
+
+            def one(
+                known: Tensor, now: tuple[Tensor, Tensor, Tensor]
+            ) -> tuple[Tensor, Tensor]:
+                known = self._pass(tokens, lengths, known, now, config.guidance, 1.0)
+                return known, known.clone()
+
+            codes, _ = scan(one, known, each)
+            return (self.tokenizer.decode(codes.unflatten(1, (self.side, self.side))),)
 
         inputs = example_captions(self.vocabulary, self.max_tokens)
-        inputs |= example_noise(2 * passes * self.side**2)
+        inputs |= example_noise(2 * config.passes * size)
         return Graph.of(self, draw, inputs, ("image",))
 
 

@@ -42,6 +42,23 @@ class TestEvaluate:
         assert main(["evaluate", str(checkpoint), "--count", "8"]) == 0
         assert "step-00000002 on shapes (test), 8 captions" in capsys.readouterr().out
 
+    def test_options_of_drawing_are_heard_and_written_down(self, writer, tmp_path):
+        out = tmp_path / "report.json"
+        words = ["--count", "8", "--out", str(out)]
+        reports = []
+        for options in ([], ["--option", "top-k=1", "--option", "guidance=2"]):
+            assert main(["evaluate", str(writer), *words, *options]) == 0
+            reports.append(json.loads(out.read_text()))
+        free, told = reports
+        assert free["options"] == {}
+        assert told["options"] == {"top_k": 1, "guidance": 2.0}
+        # bits are those of the real pictures, and no drawing changes them
+        assert told["metrics"]["bits"] == free["metrics"]["bits"]
+
+    def test_a_wrong_option_ends_it(self, capsys, writer):
+        line = fails(capsys, "evaluate", writer, "--option", "temperature=-1")
+        assert "temperature must be a number from 0" in line
+
     def test_bad_input(self, capsys, run, tmp_path):
         assert "unknown model" in fails(capsys, "evaluate", "nothing")
         assert "--count" in fails(capsys, "evaluate", run, "--count", "0")

@@ -79,6 +79,60 @@ class TestRuns:
         assert Path(out[0]).read_bytes() == Path(out[1]).read_bytes()
 
 
+class TestOptions:
+    def test_the_model_is_told(self, writer, tmp_path):
+        def drawn(*words):
+            out = tmp_path / "a.png"
+            words = [str(writer), "a red star", *words, "--out", str(out)]
+            assert main(["sample", *words]) == 0
+            return out.read_bytes()
+
+        seeds = [["--seed", "1"], ["--seed", "2"]]
+        free = [drawn(*seed) for seed in seeds]
+        assert free[0] != free[1]
+        greedy = [drawn("--option", "temperature=0", *seed) for seed in seeds]
+        assert greedy[0] == greedy[1]
+        several = ["--option", "guidance=1", "--option", "top-k=7"]
+        assert drawn(*several, *seeds[0]) == free[0]
+
+    @pytest.mark.parametrize(
+        ("word", "said"),
+        [
+            ("temprature=1", "Did you mean temperature"),
+            ("temprature=1", "there are guidance, temperature, top_k, top_p"),
+            ("temperature", "must be NAME=NUMBER, with one of guidance, temp"),
+            ("", "must be NAME=NUMBER"),
+            ("=1", "unknown option ''"),
+            ("temperature=hot", "temperature must be a number; got 'hot'"),
+            ("temperature=", "temperature must be a number; got ''"),
+            ("top_k=1.5", "top_k must be a whole number; got '1.5'"),
+            ("top_k=0", "top_k must be at least 1"),
+            ("temperature=-1", "temperature must be a number from 0"),
+            ("temperature=nan", "temperature must be a number from 0"),
+            ("guidance=1e308", "guidance must lie in 0..1000"),
+            ("top_p=2", "top_p must lie in (0, 1]"),
+            ("codes=1", "unknown option 'codes'"),
+        ],
+    )
+    def test_a_wrong_one(self, capsys, writer, tmp_path, word, said):
+        out = tmp_path / "a.png"
+        line = fails(
+            capsys, "sample", writer, "a star", f"--option={word}", "--out", out
+        )
+        assert said in line and not out.exists()
+
+    def test_one_that_is_given_twice(self, capsys, writer):
+        twice = ["--option=top_k=1", "--option=top_k=2"]
+        line = fails(capsys, "sample", writer, "a star", *twice)
+        assert "--option top_k is given twice" in line
+
+    @pytest.mark.parametrize("command", ["sample", "evaluate"])
+    def test_a_model_without_options(self, capsys, weights, command):
+        words = ("a star",) if command == "sample" else ()
+        line = fails(capsys, command, weights, *words, "--option", "guidance=2")
+        assert "'guidance=2'" in line and "draws without options" in line
+
+
 class TestBadInput:
     def test_model(self, capsys, weights):
         line = fails(capsys, "sample", weights.with_stem("tiney"), "a star")

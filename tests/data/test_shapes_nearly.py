@@ -16,7 +16,7 @@ from mmgen.data.shapes import (
     parse,
     sample_scenes,
 )
-from mmgen.data.shapes.hard_negatives import nearly
+from mmgen.data.shapes.hard_negatives import nearly, wrong_in_one_fact
 
 CHANCES = np.random.default_rng(0).random((3000, 2)).tolist()
 
@@ -67,6 +67,34 @@ def test_every_kind_of_fact_is_changed_sometimes(pairs):
     related = [(s, w) for s, w in pairs if "relation" in s.mentions]
     turned = sum(facts(s).objects == w.objects for s, w in related)
     assert 0.1 < turned / len(related) < 0.6
+
+
+def test_the_kind_of_fact_that_is_wrong_is_known(pairs):
+    """Every changed demand is one of those listed."""
+    names = Counter()
+    for scene, wrong in pairs[:500]:
+        kinds = wrong_in_one_fact(facts(scene))
+        found = [name for name, options in kinds.items() if wrong in options]
+        assert found, (scene, wrong)
+        names.update(found)
+        for name, options in kinds.items():
+            assert options and facts(scene) not in options
+            same = [option.background == facts(scene).background for option in options]
+            assert not any(same) if name == "background" else all(same)
+            assert all(o.relation is not None for o in options) == (
+                facts(scene).relation is not None
+            )
+    assert set(names) == {
+        "shape",
+        "colour",
+        "size",
+        "position",
+        "number",
+        "relation",
+        "background",
+        "shapes exchanged",
+        "colours exchanged",
+    }
 
 
 def test_pairs_that_training_never_shows_are_not_made(pairs):

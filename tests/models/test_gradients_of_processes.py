@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from mmgen.data.batch import Batch
 from mmgen.data.shapes import TAUGHT, ShapesDataset
 from mmgen.models.attngan import AttnGANConfig, AttnGANTask, ModernConfig, ModernTask
+from mmgen.models.autoregressive import ARConfig, ARTask
 from mmgen.models.cgan import CGANConfig, CGANTask
 from mmgen.models.damsm import DAMSMConfig, DAMSMMatcher, DAMSMTask
+from mmgen.models.masked import MaskedConfig, MaskedTask
 from mmgen.models.multimodal_vae import MultimodalVAEConfig, MultimodalVAETask
 from mmgen.models.reader import ReaderConfig, ReaderTask
 from mmgen.models.vae import (
@@ -26,7 +28,7 @@ from mmgen.models.vae import (
     VAEConfig,
     VAETask,
 )
-from mmgen.models.vqvae import VQVAEConfig, VQVAETask
+from mmgen.models.vqvae import VQVAEConfig, VQVAESampler, VQVAETask
 from mmgen.registry import METHODS, find_class
 from mmgen.training import Step, TrainingConfig, fit
 
@@ -55,6 +57,7 @@ PICTURES: dict[str, Any] = {
     "hidden_dim": 16,
 }
 CONDITION: dict[str, Any] = {"condition_dim": 6, "embedding_dim": 6, "components": 2}
+WRITER: dict[str, Any] = {"width": 12, "depth": 1, "heads": 2}
 TEXTS: dict[str, Any] = {"style_dim": 3, "sentence_dim": 8, "embedding_dim": 6}
 CODES = VQVAEConfig(
     codes=6, code_dim=3, reduction=4, patch=2, channels=4, depth=1, restart_below=0.3
@@ -78,6 +81,8 @@ CASES: dict[str, tuple[Any, Any]] = {
         VQVAETask,
         replace(CODES, quantiser="scalar", levels=(16, 9, 12)),
     ),
+    "ar": (ARTask, ARConfig(**WRITER)),
+    "masked": (MaskedTask, MaskedConfig(**WRITER)),
 }
 # Losses over pairs *within* a process's share, in this phase: two processes are one
 # that takes the batch in two parts. (The wrong caption of the published AttnGAN is the
@@ -153,7 +158,8 @@ def new_task(name: str) -> tuple[Any, FewScenes]:
     size = 32 if name.startswith("cgan") else 16
     data = FewScenes("train", size, objects=(1, 2), attributes=TAUGHT, size=24)
     torch.manual_seed(0)
-    frozen = {"damsm": DAMSMMatcher(MATCHER, data.vocabulary, data.max_tokens)}
+    matcher = DAMSMMatcher(MATCHER, data.vocabulary, data.max_tokens)
+    frozen = {"damsm": matcher, "tokenizer": VQVAESampler(CODES, size).eval()}
     task_class, config = CASES[name]
     return task_class.build(config, data, frozen), data
 

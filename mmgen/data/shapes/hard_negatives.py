@@ -44,27 +44,37 @@ def nearly(demand: Demand, which: float, what: float) -> Demand:
         shape that are held out of training are not made: they would be learned as
         always wrong.
     """
-    groups = list(demand.objects)
-    if demand.relation is not None:  # the first is here of the second, one by one
-        groups = [replace(g, count=1) for g in groups for _ in range(g.count)]
-    kinds = _kinds(demand, groups)
+    kinds = list(_kinds(demand).values())
     first = int(which * len(kinds))
     for kind in kinds[first:] + kinds[:first]:
-        options = [
-            option
-            for option in kind()
-            if option.id != demand.id
-            # two alike have no relation that a caption could tell
-            and (option.relation is None or len(option.objects) == 2)
-            and not any((g.colour, g.shape) in HELD_OUT for g in option.objects)
-        ]
+        options = _wrong(demand, kind)
         if options:
             return options[int(what * len(options))]
     raise AssertionError(f"every shape of {demand} could be another one")
 
 
-def _kinds(demand: Demand, groups: _Groups) -> list[_Options]:
+def wrong_in_one_fact(demand: Demand) -> dict[str, list[Demand]]:
+    """All that ``nearly`` may make of a demand, by the kind of fact that is wrong."""
+    made = {name: _wrong(demand, kind) for name, kind in _kinds(demand).items()}
+    return {name: options for name, options in made.items() if options}
+
+
+def _wrong(demand: Demand, kind: _Options) -> list[Demand]:
+    return [
+        option
+        for option in kind()
+        if option.id != demand.id
+        # two alike have no relation that a caption could tell
+        and (option.relation is None or len(option.objects) == 2)
+        and not any((g.colour, g.shape) in HELD_OUT for g in option.objects)
+    ]
+
+
+def _kinds(demand: Demand) -> dict[str, _Options]:
     """One function for each kind of fact that the demand states."""
+    groups: _Groups = list(demand.objects)
+    if demand.relation is not None:  # the first is here of the second, one by one
+        groups = [replace(g, count=1) for g in groups for _ in range(g.count)]
 
     def made(changed: _Groups) -> Demand:
         return canonical(changed, demand.relation, demand.background)
@@ -94,23 +104,21 @@ def _kinds(demand: Demand, groups: _Groups) -> list[_Options]:
         for background in BACKGROUNDS:
             yield replace(demand, background=background)
 
-    kinds: list[_Options] = [
-        partial(values, name)
+    kinds: dict[str, _Options] = {
+        name: partial(values, name)
         for name in _VALUES
         if any(getattr(group, name) is not None for group in groups)
-    ]
+    }
     if demand.relation is not None:
-        kinds.append(relations)
+        kinds["relation"] = relations
     elif demand.count > 1:
-        kinds.append(numbers)
+        kinds["number"] = numbers
     if len(groups) == 2:
-        kinds += [
-            partial(swapped, name)
-            for name in ("shape", "colour")
-            if getattr(groups[0], name) != getattr(groups[1], name)
-        ]
+        for name in ("shape", "colour"):
+            if getattr(groups[0], name) != getattr(groups[1], name):
+                kinds[f"{name}s exchanged"] = partial(swapped, name)
     if demand.background is not None:
-        kinds.append(backgrounds)
+        kinds["background"] = backgrounds
     return kinds
 
 
