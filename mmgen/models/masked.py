@@ -233,28 +233,15 @@ class MaskedSampler(CodeSampler):
         return self.tokenizer.decode(self.write(captions, seed, noise=noise, **options))
 
     def graph(self) -> Graph:
-        """Tokens, lengths and noise to a picture; the passes are a loop of the graph.
-
-        Written out one after the other, they took minutes to export.
-        """
-        from torch._higher_order_ops.scan import scan  # loads torch._dynamo
-
+        """Tokens, lengths and noise to a picture, all passes in one."""
         config, size = self.config, self.side**2
         grid = torch.full((1, size), OPEN)
 
         def draw(tokens: Tensor, lengths: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
-            known = grid.expand(len(tokens), -1).clone()
-            schedule = self._schedule(known, noise, config.passes, config.annealing)
-            each = tuple(torch.stack(part) for part in zip(*schedule, strict=True))
-
-            def one(
-                known: Tensor, now: tuple[Tensor, Tensor, Tensor]
-            ) -> tuple[Tensor, Tensor]:
+            known = grid.expand(len(tokens), -1)
+            for now in self._schedule(known, noise, config.passes, config.annealing):
                 known = self._pass(tokens, lengths, known, now, config.guidance, 1.0)
-                return known, known.clone()
-
-            codes, _ = scan(one, known, each)
-            return (self.tokenizer.decode(codes.unflatten(1, (self.side, self.side))),)
+            return (self.tokenizer.decode(known.unflatten(1, (self.side, self.side))),)
 
         inputs = example_captions(self.vocabulary, self.max_tokens)
         inputs |= example_noise(2 * config.passes * size)
