@@ -58,7 +58,7 @@ def write_anew(
     tokens, lengths = sampler.read_captions(captions)
     tokens = tokens[:, : int(lengths.max())]
     words, size = tokens.shape[1], noise.shape[1]
-    weights = writer.weights()
+    table, weights = writer.table(), writer.weights()
     codes = torch.zeros(len(tokens), size, dtype=torch.int64)
     every = []
 
@@ -66,7 +66,7 @@ def write_anew(
         """Logits (B, K) of the next code, from words and all codes before it."""
         end = words + upto + 1
         features = writer.transformer(
-            writer.read(tokens, shifted(writer, codes)[:, : upto + 1]),
+            writer.read(tokens, shifted(writer, codes)[:, : upto + 1], table),
             writer.places(words)[:end],
             writer.seen(told, words)[:, :end],
         )

@@ -132,10 +132,9 @@ class CodeTransformer(nn.Module):
         text = torch.stack([places, none, none], dim=1)
         return torch.cat([text, torch.stack(pieces, dim=1)])
 
-    def read(self, tokens: Tensor, pieces: Tensor) -> Tensor:
-        """Vectors (B, T + N, D) of tokens (B, T) and of codes (B, N)."""
-        read = embedding(pieces, self.table())
-        return torch.cat([self.words(tokens), read], dim=1)
+    def read(self, tokens: Tensor, pieces: Tensor, table: Tensor) -> Tensor:
+        """Vectors (B, T + N, D) of tokens (B, T) and of codes (B, N) of a table."""
+        return torch.cat([self.words(tokens), embedding(pieces, table)], dim=1)
 
     def table(self) -> Tensor:
         """What stands for each code and for "start" or "open", (K + 1, D)."""
@@ -150,7 +149,13 @@ class CodeTransformer(nn.Module):
         mask = word_mask(lengths, words)
         return torch.cat([mask, mask.new_ones(len(mask), self.side**2)], dim=1)
 
-    def forward(self, tokens: Tensor, lengths: Tensor, pieces: Tensor) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        lengths: Tensor,
+        pieces: Tensor,
+        tables: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """Logits (B, N, K) at every place of the grid.
 
         Args:
@@ -158,12 +163,14 @@ class CodeTransformer(nn.Module):
             lengths: (B,), of which 0 is no caption at all.
             pieces: (B, N) int64 in 0..K: what stands at the places; K is "start" or
                 "open".
+            tables: ``table`` and ``weights``, computed before by whoever reads again
+                and again with the same network.
         """
+        table, weights = tables or (self.table(), self.weights())
         words = tokens.shape[1]
-        features = self.transformer(
-            self.read(tokens, pieces), self.places(words), self.seen(lengths, words)
-        )
-        return linear(features[:, words:], self.weights(), self.head.bias).float()
+        read = self.read(tokens, pieces, table)
+        features = self.transformer(read, self.places(words), self.seen(lengths, words))
+        return linear(features[:, words:], weights, self.head.bias).float()
 
 
 def _from_vector(vector_dim: int, width: int) -> nn.Sequential:

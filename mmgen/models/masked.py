@@ -159,16 +159,48 @@ class MaskedSampler(CodeSampler):
         noise = seeded_noise(len(tokens), numbers, seed, noise).to(self.device)
 
         def draw(*rows: Tensor) -> Tensor:
-            told, length, known, given_noise = rows
-            stages = []
-            for now in self._schedule(known, given_noise, passes, annealing):
-                known = self._pass(told, length, known, now, scale, temperature)
-                stages.append(known)
-            return torch.stack(stages, dim=1)
+            return torch.stack(
+                self._write(rows, passes, annealing, scale, temperature), dim=1
+            )
 
         with torch.no_grad():
             kept = in_parts(draw, tokens, lengths, given, noise, part=PART)
         return kept.transpose(0, 1).unflatten(2, (self.side, self.side))
+
+    def _write(
+        self,
+        rows: tuple[Tensor, ...],
+        passes: int,
+        annealing: float,
+        scale: float,
+        temperature: float,
+    ) -> list[Tensor]:
+        """Codes (B, N) after every pass, OPEN where nothing is kept yet."""
+        tokens, lengths, known, noise = rows
+        if scale != 1:  # the second half of the rows is told nothing
+            tokens = torch.cat([tokens, tokens])
+            lengths = torch.cat([lengths, torch.zeros_like(lengths)])
+        tables = self.writer.table(), self.writer.weights()
+        stages = []
+        for draws, chance, left in self._schedule(known, noise, passes, annealing):
+            is_open = known == OPEN
+            pieces = known.masked_fill(is_open, self.writer.codes)
+            if scale != 1:
+                pieces = torch.cat([pieces, pieces])
+            logits = self.writer(tokens, lengths, pieces, tables)  # (B or 2 B, N, K)
+            if scale != 1:
+                told, untold = logits.chunk(2)
+                logits = guided(told, untold, scale)
+            shares = filtered(logits, temperature)
+            drawn = choose(shares, draws)
+            sure = shares.gather(2, drawn[:, :, None]).squeeze(2).log()
+            # what is known is never drawn again, and never opened
+            kept = torch.where(is_open, drawn, known)
+            confidence = torch.where(is_open, sure + chance, torch.inf)
+            rank = confidence.argsort(dim=1).argsort(dim=1)
+            known = kept.masked_fill(rank < left[:, None], OPEN)
+            stages.append(known)
+        return stages
 
     def _schedule(
         self, known: Tensor, noise: Tensor, passes: int, annealing: float
@@ -182,36 +214,6 @@ class MaskedSampler(CodeSampler):
             (noise[:, i, 0], chance * gumbel(noise[:, i, 1]), left[i])
             for i, chance in enumerate(chances)
         ]
-
-    def _pass(
-        self,
-        tokens: Tensor,
-        lengths: Tensor,
-        known: Tensor,
-        now: tuple[Tensor, Tensor, Tensor],
-        scale: float,
-        temperature: float,
-    ) -> Tensor:
-        """Codes (B, N) after one pass more, OPEN where nothing is kept yet."""
-        noise, chance, left = now
-        is_open = known == OPEN
-        pieces = known.masked_fill(is_open, self.writer.codes)
-        if scale != 1:  # the second half of the rows is told nothing
-            tokens = torch.cat([tokens, tokens])
-            lengths = torch.cat([lengths, torch.zeros_like(lengths)])
-            pieces = torch.cat([pieces, pieces])
-        logits = self.writer(tokens, lengths, pieces)  # (B, N, K), or twice as many
-        if scale != 1:
-            told, untold = logits.chunk(2)
-            logits = guided(told, untold, scale)
-        shares = filtered(logits, temperature)
-        drawn = choose(shares, noise)
-        sure = shares.gather(2, drawn[:, :, None]).squeeze(2).log()
-        # what is known is never drawn again, and never opened
-        kept = torch.where(is_open, drawn, known)
-        confidence = torch.where(is_open, sure + chance, torch.inf)
-        rank = confidence.argsort(dim=1).argsort(dim=1)
-        return kept.masked_fill(rank < left[:, None], OPEN)
 
     @classmethod
     def options(cls) -> dict[str, type]:
@@ -238,9 +240,10 @@ class MaskedSampler(CodeSampler):
         grid = torch.full((1, size), OPEN)
 
         def draw(tokens: Tensor, lengths: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
-            known = grid.expand(len(tokens), -1)
-            for now in self._schedule(known, noise, config.passes, config.annealing):
-                known = self._pass(tokens, lengths, known, now, config.guidance, 1.0)
+            rows = (tokens, lengths, grid.expand(len(tokens), -1), noise)
+            *_, known = self._write(
+                rows, config.passes, config.annealing, config.guidance, 1.0
+            )
             return (self.tokenizer.decode(known.unflatten(1, (self.side, self.side))),)
 
         inputs = example_captions(self.vocabulary, self.max_tokens)

@@ -16,7 +16,7 @@ from mmgen.training import TrainingConfig, fit
 
 # Of different lengths; all words are known.
 CAPTIONS = ["a star", "a large red circle in the upper left", "a small blue square"]
-SIZES: dict[str, Any] = {"width": 8, "depth": 2, "heads": 2}
+SIZES: dict[str, Any] = {"width": 12, "depth": 2, "heads": 2}
 
 
 @lru_cache
@@ -54,7 +54,7 @@ def sampler(
     made = cls(config, data.vocabulary, data.max_tokens, coder.init_args()).eval()
     # fresh ones find all codes equally likely
     for parameter in made.writer.parameters():
-        torch.nn.init.normal_(parameter, std=0.6)
+        torch.nn.init.normal_(parameter, std=0.5)
     made.tokenizer.load_state_dict(coder.state_dict())
     made.writer.codebook.copy_(coder.codebook())
     return made
