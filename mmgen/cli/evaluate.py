@@ -38,7 +38,7 @@ class Options:
     scorer: str | None = None
     """weights that R-precision is measured with; none: those of the data set"""
     option: UseAppendAction[tuple[str, ...]] = ()
-    """NAME=NUMBER, which the model draws with; again for each"""
+    """a number that the model draws with; again for each"""
     device: str | None = None
     """cpu, cuda or mps; none: what there is"""
     out: str | None = None

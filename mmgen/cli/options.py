@@ -123,6 +123,7 @@ class Parser:
         registry = ConstructorRegistry()
         objects = {type(group) for group in self.groups.values()} - {type}
         _, positional = typing.get_args(tyro.conf.Positional[int])
+        _, repeated = typing.get_args(tyro.conf.UseAppendAction[int])
         asked: list[Any] = []
         # types that are made while the program runs are none to a type checker
         annotated: Any = Annotated
@@ -135,7 +136,8 @@ class Parser:
             elif shows:
                 # One line an option: its default says of which type it is.
                 bare = kind is bool or positional in typing.get_args(kind)
-                name = None if bare else "…"
+                several = repeated in typing.get_args(kind)
+                name = None if bare else "NAME=…" if several else "…"
                 hint = functools.partial(_default, choices=_choices(kind))
                 brief = tyro.conf.arg(metavar=name, help_behavior_hint=hint)
                 kind = annotated[kind, brief]

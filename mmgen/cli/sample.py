@@ -27,7 +27,7 @@ class Options:
     copies: int = 1
     """pictures of each caption"""
     option: UseAppendAction[tuple[str, ...]] = ()
-    """NAME=NUMBER, which the model draws with; again for each"""
+    """a number that the model draws with; again for each"""
     device: str = "cpu"
     """cpu, cuda or mps"""
 
