@@ -21,7 +21,10 @@ from mmgen.pretrained import load
 from mmgen.training.manifest import environment
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
-MODELS = ("attngan-shapes64", "cgan-shapes64", "cvae-shapes64", "mvae-shapes64")
+MODELS = (
+    *("ar-shapes64", "attngan-shapes64", "cgan-shapes64", "cvae-shapes64"),
+    *("masked-shapes64", "mvae-shapes64"),
+)
 CAPTIONS = tuple(
     f"a {colour} {shape}"
     for colour in COLOURS

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import cross_entropy, linear, pad
 
 from mmgen.interfaces import Step
 from mmgen.layers.logits import check_choice, choose, filtered, guided
@@ -132,14 +132,17 @@ class ARSampler(CodeSampler):
         writer.transformer(
             writer.words(tokens), places[:words], seen, at[:words], cache
         )
+        table, weights = writer.table(), writer.weights()
         last = tokens.new_full((len(tokens),), writer.codes)  # "start"
         written = []
         for i in range(size):
             here = slice(words + i, words + i + 1)
             features = writer.transformer(
-                writer.pieces(last)[:, None], places[here], seen, at[here], cache
+                table[last][:, None], places[here], seen, at[here], cache
             )
-            logits = writer.head(features[:, 0])  # (B, K), or twice as many rows
+            logits = linear(
+                features[:, 0], weights, writer.head.bias
+            )  # (B, K), or twice as many rows
             if scale != 1:
                 logits = guided(logits[:count], logits[count:], scale)
             code = choose(filtered(logits, *choice), noise[:, i])
@@ -215,7 +218,9 @@ class ARSampler(CodeSampler):
         vocabulary = len(self.vocabulary)
         places = writer.places(self.max_tokens)
         words, grid = places[: self.max_tokens], places[self.max_tokens :]
-        table = torch.cat([writer.words.weight, writer.pieces.weight])
+        with torch.no_grad():
+            table = torch.cat([writer.words.weight, writer.table()])
+            weights = writer.weights()
         empty = writer.transformer.new_cache(3, room, writer.head.weight)
         inputs = {
             "token": torch.tensor([2, vocabulary, vocabulary + self.codes]),
@@ -235,7 +240,7 @@ class ARSampler(CodeSampler):
             cache, place = Cache(*before), torch.where(is_word, word, piece)
             features = writer.transformer(table[token][:, None], place, None, at, cache)
             kept = (cache.keys.transpose(0, 1), cache.values.transpose(0, 1))
-            return writer.head(features[:, 0]), *kept
+            return linear(features[:, 0], weights, writer.head.bias), *kept
 
         return Graph.of(self, step, inputs, ("logits", "new_keys", "new_values"))
 

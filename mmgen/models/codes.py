@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding, linear, pad
 from torch.optim import AdamW, Optimizer
 
 from mmgen.data.batch import Batch, word_mask
@@ -80,22 +81,26 @@ class CodeTransformer(nn.Module):
         config: sizes.
         vocabulary_size: V of the captions.
         max_tokens: T, longest caption.
-        codes: K of the codebook.
+        codebook: (K, C), the vector of every code, which the decoder is given.
         side: h = w of the grid of codes.
         causal: whether a code sees only what stands before it.
     """
+
+    codebook: Tensor
 
     def __init__(
         self,
         config: CodesConfig,
         vocabulary_size: int,
         max_tokens: int,
-        codes: int,
+        codebook: Tensor,
         side: int,
         causal: bool,
     ) -> None:
         super().__init__()
+        codes, vector_dim = codebook.shape
         self.codes, self.side, self.max_tokens = codes, side, max_tokens
+        self.register_buffer("codebook", codebook.clone())
         self.words = nn.Embedding(vocabulary_size, config.width)
         # one more than there are codes: "start" of a causal model, "open" of the other
         self.pieces = nn.Embedding(codes + 1, config.width)
@@ -112,6 +117,10 @@ class CodeTransformer(nn.Module):
         self.head = nn.Linear(config.width, codes)
         nn.init.zeros_(self.head.weight)  # at first all codes are equally likely
         nn.init.zeros_(self.head.bias)
+        # Codes with near vectors look alike. What is learned of one holds for its
+        # neighbours too, if a code is read and told by its vector besides its number.
+        self.read_vector = _from_vector(vector_dim, config.width)
+        self.tell_vector = _from_vector(vector_dim, config.width)
 
     def places(self, words: int) -> Tensor:
         """Places (words + h w, 3) of a caption of this many tokens and of a grid."""
@@ -126,7 +135,16 @@ class CodeTransformer(nn.Module):
 
     def read(self, tokens: Tensor, pieces: Tensor) -> Tensor:
         """Vectors (B, T + N, D) of tokens (B, T) and of codes (B, N)."""
-        return torch.cat([self.words(tokens), self.pieces(pieces)], dim=1)
+        read = embedding(pieces, self.table())
+        return torch.cat([self.words(tokens), read], dim=1)
+
+    def table(self) -> Tensor:
+        """What stands for each code and for "start" or "open", (K + 1, D)."""
+        return self.pieces.weight + pad(self.read_vector(self.codebook), (0, 0, 0, 1))
+
+    def weights(self) -> Tensor:
+        """What features are compared with, for each code, (K, D)."""
+        return self.head.weight + self.tell_vector(self.codebook)
 
     def seen(self, lengths: Tensor, words: int) -> Tensor:
         """What is no padding, (B, words + h w) bool; a length of 0: no caption."""
@@ -146,7 +164,14 @@ class CodeTransformer(nn.Module):
         features = self.transformer(
             self.read(tokens, pieces), self.places(words), self.seen(lengths, words)
         )
-        return self.head(features[:, words:]).float()
+        return linear(features[:, words:], self.weights(), self.head.bias).float()
+
+
+def _from_vector(vector_dim: int, width: int) -> nn.Sequential:
+    """From a code's vector to a row of a table."""
+    last = nn.Linear(width, width, bias=False)
+    nn.init.normal_(last.weight, std=INITIAL_STD)
+    return nn.Sequential(nn.Linear(vector_dim, width), nn.GELU(), last)
 
 
 class CodesTask(Task):
@@ -172,7 +197,7 @@ class CodesTask(Task):
             config,
             len(data.vocabulary),
             data.max_tokens,
-            tokenizer.codes,
+            tokenizer.codebook(),
             tokenizer.side,
             self.causal,
         )
@@ -274,7 +299,12 @@ class CodeSampler(CaptionSampler):
         self.tokenizer = VQVAESampler.from_args(autoencoder)
         self.side, self.codes = self.tokenizer.side, self.tokenizer.codes
         self.writer = CodeTransformer(
-            config, len(vocabulary), max_tokens, self.codes, self.side, self.causal
+            config,
+            len(vocabulary),
+            max_tokens,
+            self.tokenizer.codebook(),
+            self.side,
+            self.causal,
         )
 
     def read_open(self, codes: Tensor | None, count: int) -> Tensor:

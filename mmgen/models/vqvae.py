@@ -221,6 +221,12 @@ class VQVAESampler(Sampler):
             )
         return self.model.quantiser.size
 
+    def codebook(self) -> Tensor:
+        """The vector of every code, (K, D)."""
+        every = torch.arange(self.codes, device=self.device)
+        assert self.model.quantiser is not None
+        return self.model.quantiser.lookup(every).detach()
+
     @property
     def bits(self) -> float:
         """What a picture costs as codes of equal length, h w log2 K."""

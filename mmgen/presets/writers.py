@@ -47,7 +47,7 @@ def writing_defaults(
 # Published weights: in full precision, which is twice as fast on a processor without
 # matrix units for bfloat16.
 ON_CPU = TrainingConfig(
-    batch_size=32,
+    batch_size=16,
     schedule="cosine",
     warmup_steps=300,
     ema_decay=0.998,
