@@ -64,8 +64,9 @@ PUBLISHED = (
         "vq-shapes32",
         "vqvae",
         {**begun("shapes", 32, "en"), "objects": (1,)},
-        VQVAEConfig(codes=256, channels=48, depth=1),
-        replace(_ON_CPU, steps=3000),
+        # objects are half as wide here, and so are the squares
+        replace(_SMALL, levels=(8, 6, 5), reduction=4, patch=2, channels=48),
+        replace(_ON_CPU, steps=5000),
         measured=SHAPES[:1],
     ),
     Preset(
