@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from mmgen.data import CaptionedDataset, load_dataset
 from mmgen.errors import MmgenError
 from mmgen.evaluation import Measure, measure
 from mmgen.metrics import r_precision
+from mmgen.models.vqvae import VQVAEConfig, VQVAESampler
 from mmgen.registry import MEASURES, find_class
 
 SIZE = 32
@@ -63,6 +65,25 @@ class Namer(Painter):
         return [self.names[image.numpy().tobytes()] for image in images]
 
 
+class Copier:
+    """Pictures to the four codes of their place in a list, and nearly back."""
+
+    bits, codes = 12.0, 8  # four of three bits each
+
+    def __init__(self, dataset: CaptionedDataset, error: float) -> None:
+        self.images, self.error = dataset.batch(range(len(dataset))).images, error
+
+    def encode(self, images: Tensor) -> Tensor:
+        known = [image.numpy().tobytes() for image in self.images]
+        place = torch.tensor([known.index(image.numpy().tobytes()) for image in images])
+        digits = place[:, None] // torch.tensor([1, 8, 64, 512]) % 8
+        return digits.view(-1, 2, 2)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        place = (codes.flatten(1) * torch.tensor([1, 8, 64, 512])).sum(dim=1)
+        return self.images[place] * (1 - self.error)
+
+
 @pytest.fixture(scope="module")
 def shapes() -> CaptionedDataset:
     return load_dataset("shapes", "test", SIZE, objects=(1,), size=120)
@@ -80,6 +101,39 @@ def test_pictures_of_a_decided_data_set(shapes: CaptionedDataset) -> None:
     assert found["semantic_accuracy"]["overall"]["n"] == 70
     assert found["semantic_accuracy"]["overall"]["value"] == 1
     assert painter.seeds == [5, 6]  # of the noise of each batch
+
+
+def test_what_is_left_of_real_pictures_when_they_were_codes(
+    shapes: CaptionedDataset,
+) -> None:
+    copier = Copier(shapes, 0.01)
+    found = measure(copier, shapes, 64, 0, "cpu")
+    assert list(found) == ["reconstruction"]
+    left = found["reconstruction"]
+    assert left["overall"] == {**left["overall"], "n": 64, "value": 1.0}
+    assert left["bits"] == 12
+    images = shapes.batch(range(64)).images
+    error = (0.01 * images).square().mean()
+    assert left["psnr"] == pytest.approx(float(10 * torch.log10(4 / error)))
+    # of 256 codes the last two of each picture are 0, and the others are even
+    assert left["codes_used"] == 1
+    frequencies = [(128 + 16) / 256, *[16 / 256] * 7]
+    entropy = -sum(p * math.log2(p) for p in frequencies)
+    assert left["perplexity"] == pytest.approx(2**entropy)
+
+
+def test_a_bad_copy_is_seen_to_be_one(shapes: CaptionedDataset) -> None:
+    grey = Copier(shapes, 1.0)  # all that comes back is grey
+    left = measure(grey, shapes, 64, 0, "cpu")["reconstruction"]
+    assert left["overall"]["value"] == 0
+    squares = shapes.batch(range(64)).images.square().mean()
+    assert left["psnr"] == pytest.approx(float(10 * torch.log10(4 / squares)))
+
+
+def test_an_autoencoder_without_codes_is_told_so(shapes: CaptionedDataset) -> None:
+    config = VQVAEConfig(quantiser="none", channels=4, depth=1)
+    with pytest.raises(MmgenError, match=r'no codes: .*quantiser="none"'):
+        measure(VQVAESampler(config, SIZE), shapes, 8, 0, "cpu")
 
 
 def test_a_matcher_is_asked_both_ways_about_real_pictures(
@@ -182,6 +236,12 @@ class TestEmoji:
         chinese = load_dataset("emoji", "test", 16, "zh", **options)
         found = measure(Namer(chinese), chinese, 20, 0, "cpu")
         assert list(found) == ["recombination"]
+
+    def test_codes_of_pictures_that_nothing_decides(
+        self, roles: CaptionedDataset
+    ) -> None:
+        left = measure(Copier(roles, 0.01), roles, 16, 0, "cpu")["reconstruction"]
+        assert set(left) == {"bits", "psnr", "codes_used", "perplexity"}
 
     def test_other_emoji_are_not_decided(self) -> None:
         pytest.importorskip("emoji")

@@ -53,8 +53,14 @@ class ResidualBlock(nn.Module):
         return features + self.conv2(silu(self.norm2(update)))
 
 
-def _widths(reduction: int, patch: int, channels: int) -> list[int]:
+def _widths(
+    code_dim: int, reduction: int, patch: int, channels: int, depth: int
+) -> list[int]:
     """Channels at each size of the map, from the largest to the grid's."""
+    if code_dim < 1:
+        raise ValueError(f"code_dim must be at least 1; got {code_dim}.")
+    if depth < 0:
+        raise ValueError(f"depth must be at least 0; got {depth}.")
     halvings = round(math.log2(max(reduction / max(patch, 1), 1)))
     if patch < 1 or reduction != patch * 2**halvings:
         raise ValueError(
@@ -75,7 +81,7 @@ class GridEncoder(nn.Module):
         patch: side of the squares that the first layer takes as one; ``reduction``
             divided by a power of two.
         channels: of the largest feature map; doubled with each halving, up to 4 times.
-        depth: residual blocks at the grid.
+        depth: residual blocks before each halving.
 
     Raises:
         ValueError: sizes that do not fit.
@@ -86,7 +92,7 @@ class GridEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.reduction = reduction
-        widths = _widths(reduction, patch, channels)
+        widths = _widths(code_dim, reduction, patch, channels, depth)
         # neighbouring patches overlap by half: an edge between two is seen by both
         layers: list[nn.Module] = [
             nn.Conv2d(3, widths[0], 2 * patch, patch, patch // 2)
@@ -121,13 +127,21 @@ class GridEncoder(nn.Module):
 
 
 class GridDecoder(nn.Module):
-    """Grids of vectors to pictures; arguments as for ``GridEncoder``."""
+    """Grids of vectors to pictures.
+
+    Arguments as for ``GridEncoder``, but ``depth`` counts the residual blocks at the
+    grid: colours are agreed upon there. After each doubling stands one.
+
+    Raises:
+        ValueError: sizes that do not fit.
+    """
 
     def __init__(
         self, code_dim: int, reduction: int, patch: int, channels: int, depth: int
     ) -> None:
         super().__init__()
-        widths = _widths(reduction, patch, channels)[::-1]
+        widths = _widths(code_dim, reduction, patch, channels, depth)[::-1]
+        self.code_dim = code_dim
         layers: list[nn.Module] = [nn.Conv2d(code_dim, widths[0], 3, padding=1)]
         layers += [ResidualBlock(widths[0]) for _ in range(depth)]
         for deep, wide in pairwise(widths):
@@ -139,6 +153,15 @@ class GridDecoder(nn.Module):
         self.arrange = nn.PixelShuffle(patch)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """(B, D, h, w) to (B, 3, h reduction, w reduction), near [-1, 1]."""
+        """(B, D, h, w) to (B, 3, h reduction, w reduction), in [-1, 1].
+
+        Raises:
+            ValueError: vectors of another size.
+        """
+        if latents.ndim != 4 or latents.shape[1] != self.code_dim:
+            raise ValueError(
+                f"latents must be of shape (B, {self.code_dim}, h, w); got "
+                f"{tuple(latents.shape)}."
+            )
         features = silu(self.norm(self.layers(latents)))
         return torch.tanh(self.arrange(self.paint(features)))

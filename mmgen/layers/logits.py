@@ -73,10 +73,12 @@ def filtered(
     if temperature == 0:
         best = logits.argmax(dim=-1, keepdim=True)
         return torch.zeros_like(logits).scatter_(-1, best, 1.0)
-    logits = logits / temperature
     if top_k is not None and top_k < logits.shape[-1]:
         least = logits.topk(top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
+    # of the distance to the largest: near temperature 0 the quotient leaves the floats
+    logits = logits - logits.amax(dim=-1, keepdim=True)
+    logits = logits / max(temperature, torch.finfo(logits.dtype).tiny)
     shares = logits.softmax(dim=-1)
     if top_p < 1:
         falling, order = shares.sort(dim=-1, descending=True)

@@ -117,7 +117,7 @@ class Transformer(nn.Module):
     Args:
         width: D of a token.
         depth: blocks.
-        heads: of the attention; D / heads is even.
+        heads: of the attention; D / heads is even, and with "rotary" at least 2 x axes.
         axes: number of places on each axis, such as (words,) or (words, rows, columns).
         causal: a token sees itself and those before it; otherwise all.
         positions: "rotary": queries and keys are turned by their places, so that their
@@ -150,6 +150,11 @@ class Transformer(nn.Module):
         if positions not in ("rotary", "learned"):
             raise ValueError(
                 f'positions must be "rotary" or "learned"; got {positions!r}.'
+            )
+        if positions == "rotary" and width // heads < 2 * len(axes):
+            raise ValueError(
+                f"width must be at least 2 x heads x axes = {2 * heads * len(axes)}, a "
+                f"pair to turn for each axis in each head; got {width}."
             )
         self.width, self.depth, self.heads = width, depth, heads
         self.axes, self.causal = tuple(axes), causal

@@ -35,13 +35,11 @@ class CodesConfig:
         ["tokenizer", "learning_rate", "weight_decay"]
     )
 
-    tokenizer: str = (
-        ""  # the autoencoder of codes: a pretrained name, or a run's folder
-    )
+    tokenizer: str = ""  # that makes the codes: a pretrained name, or a run's folder
     width: int = 192  # D of a token
     depth: int = 6  # blocks
     heads: int = 6  # of the attention
-    positions: Literal["rotary", "learned"] = "rotary"
+    positions: Literal["rotary", "learned"] = "rotary"  # how places are told
     caption_dropout: float = 0.1  # share of captions left out, which guidance needs
     guidance: float = 1.0  # of drawing, where nothing else is asked for
     learning_rate: float = 2e-3  # of AdamW

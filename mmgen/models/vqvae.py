@@ -40,7 +40,7 @@ class VQVAEConfig:
         ["commitment", "restart_below", "decay", "learning_rate"]
     )
 
-    quantiser: Literal["vector", "scalar", "none"] = "vector"
+    quantiser: Literal["vector", "scalar", "none"] = "vector"  # what makes codes
     codes: int = 512  # K of the vector quantiser
     code_dim: int = 8  # D of a code's vector
     levels: tuple[int, ...] = (8, 5, 5, 5)  # of the scalar quantiser, in place of both
@@ -229,7 +229,9 @@ class VQVAESampler(Sampler):
 
     @property
     def bits(self) -> float:
-        """What a picture costs as codes of equal length, h w log2 K."""
+        """What a picture costs as codes of equal length, h w log2 K; without, inf."""
+        if self.model.quantiser is None:
+            return math.inf
         return self.side**2 * math.log2(self.codes)
 
     @torch.no_grad()
@@ -258,9 +260,13 @@ class VQVAESampler(Sampler):
         """Pictures (B, 3, H, W) in [-1, 1] of codes (B, h, w) int64.
 
         Raises:
-            ValueError: codes outside the codebook.
+            ValueError: codes outside the codebook, or in no grid.
         """
         check_codes(codes, self.codes)
+        if codes.ndim != 3:
+            raise ValueError(
+                f"codes must be of shape (B, h, w); got {tuple(codes.shape)}."
+            )
         assert self.model.quantiser is not None
         return self.paint(self.model.quantiser.lookup(codes).permute(0, 3, 1, 2))
 
@@ -283,6 +289,8 @@ class VQVAESampler(Sampler):
 
 
 def _check_size(config: VQVAEConfig, image_size: int) -> None:
+    if config.reduction < 1:
+        raise ValueError(f"reduction must be at least 1; got {config.reduction}.")
     if image_size < config.reduction or image_size % config.reduction:
         raise ValueError(
             f"image_size must be a multiple of config.reduction, {config.reduction}; "

@@ -30,10 +30,10 @@ def writing_defaults(
         training = TrainingConfig(
             steps=800, schedule="cosine", warmup_steps=50, ema_decay=0.98
         )
-    else:
-        config = {"width": 512, "depth": 8, "heads": 8, "learning_rate": 6e-4}
+    else:  # the sizes of the published weights, which may take 12 MB
+        config = {"learning_rate": 1e-3}
         training = TrainingConfig(
-            steps=40_000,
+            steps=60_000,
             batch_size=256,
             schedule="cosine",
             warmup_steps=1000,

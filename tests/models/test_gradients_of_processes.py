@@ -26,6 +26,7 @@ from mmgen.models.vae import (
     VAEConfig,
     VAETask,
 )
+from mmgen.models.vqvae import VQVAEConfig, VQVAETask
 from mmgen.registry import METHODS, find_class
 from mmgen.training import Step, TrainingConfig, fit
 
@@ -55,6 +56,9 @@ PICTURES: dict[str, Any] = {
 }
 CONDITION: dict[str, Any] = {"condition_dim": 6, "embedding_dim": 6, "components": 2}
 TEXTS: dict[str, Any] = {"style_dim": 3, "sentence_dim": 8, "embedding_dim": 6}
+CODES = VQVAEConfig(
+    codes=6, code_dim=3, reduction=4, patch=2, channels=4, depth=1, restart_below=0.3
+)
 
 CASES: dict[str, tuple[Any, Any]] = {
     "damsm": (DAMSMTask, MATCHER),
@@ -68,6 +72,12 @@ CASES: dict[str, tuple[Any, Any]] = {
     "vae": (VAETask, VAEConfig(**PICTURES)),
     "cvae": (ConditionalVAETask, ConditionalVAEConfig(**PICTURES, **CONDITION)),
     "mvae": (MultimodalVAETask, MultimodalVAEConfig(**PICTURES, **TEXTS)),
+    "vqvae, average": (VQVAETask, CODES),
+    "vqvae, gradient": (VQVAETask, replace(CODES, learned="gradient")),
+    "vqvae, scalar": (
+        VQVAETask,
+        replace(CODES, quantiser="scalar", levels=(16, 9, 12)),
+    ),
 }
 # Losses over pairs *within* a process's share, in this phase: two processes are one
 # that takes the batch in two parts. (The wrong caption of the published AttnGAN is the
@@ -88,6 +98,15 @@ class Gradients:
 
     task: Any
     found: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def codebook(self) -> dict[str, Tensor]:
+        """What a quantiser holds when the step is over, by name; none without one."""
+        return {
+            plain(name): tensor.clone()
+            for module in self.task.networks.values()
+            for name, tensor in module.state_dict().items()
+            if "quantiser." in name
+        }
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The task's own parameters, under gradient descent that keeps its gradients.
@@ -111,8 +130,7 @@ class _Kept(torch.optim.SGD):
     def step(self, closure: Any = None) -> None:
         mine = {p for group in self.param_groups for p in group["params"]}
         self.kept.found[self.phase] = {
-            # of one process, Fabric's wrapper; of several, also data parallelism's
-            f"{network}.{name.split('_forward_module.')[-1].removeprefix('module.')}": (
+            f"{network}.{plain(name)}": (
                 None if parameter.grad is None else parameter.grad.clone()
             )
             for network, module in self.kept.task.networks.items()
@@ -120,6 +138,14 @@ class _Kept(torch.optim.SGD):
             if parameter in mine
         }
         super().step(closure)
+
+
+def plain(name: str) -> str:
+    """A tensor's name without those of its wrappers.
+
+    Of one process that is Fabric's; of several, also data parallelism's.
+    """
+    return name.split("_forward_module.")[-1].removeprefix("module.")
 
 
 def new_task(name: str) -> tuple[Any, FewScenes]:
@@ -147,6 +173,13 @@ def gradients(
     name: str, processes: int = 1, accumulate: int = 1
 ) -> dict[str, dict[str, Any]]:
     """The gradient of every phase of one step of the loop, by parameter."""
+    return one_step(name, processes, accumulate)[0]
+
+
+def one_step(
+    name: str, processes: int = 1, accumulate: int = 1
+) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
+    """Gradients of one step of the loop, and the codebook after it."""
     task, data = new_task(name)
     kept = Gradients(task)
     task.optimizers = kept.optimizers
@@ -169,7 +202,7 @@ def gradients(
         progress="none",
     )
     fit(task, data, training)
-    return kept.found
+    return kept.found, kept.codebook()
 
 
 def _process(rank: int, port: int, folder: str) -> None:
@@ -185,7 +218,7 @@ def _process(rank: int, port: int, folder: str) -> None:
         "LOCAL_WORLD_SIZE": str(PROCESSES),
     }
     torch.set_num_threads(1)
-    found = {name: gradients(name, PROCESSES) for name in CASES}
+    found = {name: one_step(name, PROCESSES) for name in CASES}
     torch.save(found, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -214,16 +247,34 @@ def test_two_processes_have_the_gradient_of_one(
     if any(case == name for case, _ in IN_SHARES):
         in_parts = gradients(name, accumulate=PROCESSES)
         expected |= {phase: in_parts[phase] for _, phase in IN_SHARES}
-    assert expected.keys() == of_two[0][name].keys() == set(CASES[name][0].phases)
+    assert expected.keys() == of_two[0][name][0].keys() == set(CASES[name][0].phases)
     for phase, by_name in expected.items():
         without = [k for k, g in by_name.items() if g is None or not g.any()]
         assert without == []
         largest = max(float(g.abs().max()) for g in by_name.values())
         for found in of_two:
-            assert found[name][phase].keys() == by_name.keys()
+            there_by_name = found[name][0][phase]
+            assert there_by_name.keys() == by_name.keys()
             for key, gradient in by_name.items():
-                there = found[name][phase][key]
+                there = there_by_name[key]
                 assert_close(there, gradient, largest, f"{phase}: {key}")
+
+
+@pytest.mark.parametrize("name", ["vqvae, average", "vqvae, gradient"])
+def test_two_processes_and_two_parts_leave_the_codebook_of_one(
+    name: str, of_two: list[dict[str, Any]]
+) -> None:
+    """Its averages and restarts are of the whole step."""
+    _, expected = one_step(name)
+    kept = {"quantiser.codebook", "quantiser.counts", "quantiser.sums"}
+    assert set(expected) == kept
+    before = new_task(name)[0].model.quantiser.codebook
+    assert not torch.equal(before, expected["quantiser.codebook"])
+    others = [found[name][1] for found in of_two]
+    for found in (*others, one_step(name, accumulate=2)[1]):
+        assert found.keys() == expected.keys()
+        for key, tensor in expected.items():
+            assert_close(found[key], tensor, float(tensor.abs().max()), key)
 
 
 @pytest.mark.parametrize("name", CASES)
