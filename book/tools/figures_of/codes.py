@@ -26,7 +26,7 @@ def _architecture() -> Diagram:
     diagram.row(mean=("tensor", "reconstruction x̂\n(B, 3, 8h, 8w)"))
     diagram.row(
         hold=("loss", "β ‖z − sg[e_k]‖²\ncommitment"),
-        fit=("loss", "|x − x̂|\nreconstruction"),
+        fit=("loss", "distance of x and x̂\nreconstruction"),
         gap=12,
     )
     diagram.arrows(
