@@ -22,11 +22,14 @@ TEXT = {
 CHAPTER_OF = {
     "cvae": "vae",
     "mvae": "multimodal-vae",
+    "vqvae": "codes",
+    "ar": "autoregression",
+    "masked": "autoregression",
     **dict.fromkeys(("reader", "attngan-modern"), "attngan"),
 }
-# An assignment asks about its own chapter, and this one about the next chapter too: its
-# question on experts is the multimodal chapter's.
-ASSIGNMENT_OF = {"multimodal-vae": "vae"}
+# An assignment asks about its own chapter, and these two about the next one too: the
+# question on experts is the multimodal chapter's, and models of codes need codes.
+ASSIGNMENT_OF = {"multimodal-vae": "vae", "autoregression": "codes"}
 
 
 def _files() -> list[Path]:
