@@ -21,9 +21,21 @@ def at_scale(scale: str, data_name: str) -> Preset:
         config = VQVAEConfig(codes=16, channels=8, depth=1)
         training = TrainingConfig(steps=4, batch_size=8)
     elif scale == "laptop":
-        config = VQVAEConfig(codes=256, channels=48, depth=1)
+        # a scalar quantiser: in a minute, vectors and codebook hardly meet
+        config = VQVAEConfig(
+            quantiser="scalar",
+            levels=(8, 6, 5),
+            reduction=4,
+            patch=2,
+            channels=32,
+            depth=1,
+        )
         training = TrainingConfig(
-            steps=400, schedule="cosine", warmup_steps=50, ema_decay=0.98
+            steps=400,
+            batch_size=32,
+            schedule="cosine",
+            warmup_steps=50,
+            ema_decay=0.98,
         )
     else:
         config = VQVAEConfig(codes=1024, channels=128, learning_rate=1e-3)
