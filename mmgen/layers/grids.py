@@ -1,4 +1,4 @@
-"""Pictures to grids of features and back: convolutions that keep places.
+"""Pictures to grids of vectors and back.
 
 The autoencoders of ``mmgen.layers.pictures`` press a picture into one vector. Here each
 place of a coarse grid keeps a vector of its own, so that the grid can be read as a
@@ -17,34 +17,36 @@ from torch.nn.functional import silu
 GROUPS = 4  # of a group normalisation
 
 
-class PlaceNorm(nn.Module):
-    """The channels of each place, divided by their root mean square there.
+class SquareBlock(nn.Module):
+    """A network for each place by itself, beside the identity.
 
-    Statistics of a whole map would tell every place what there is anywhere else.
+    Args:
+        channels: C.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.RMSNorm(channels, eps=1e-6)
+        self.widen = nn.Linear(channels, 2 * channels)
+        self.narrow = nn.Linear(2 * channels, channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, channels, H, W), twice."""
-        return self.norm(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        """(..., channels), twice."""
+        return features + self.narrow(silu(self.widen(self.norm(features))))
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside the identity.
+    """Two 3x3 convolutions beside the identity, normalised in groups of channels.
 
     Args:
         channels: a multiple of 4.
-        local: normalised place by place; otherwise over the map, in groups of channels.
     """
 
-    def __init__(self, channels: int, local: bool = False) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm1 = PlaceNorm(channels) if local else nn.GroupNorm(GROUPS, channels)
+        self.norm1 = nn.GroupNorm(GROUPS, channels)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm2 = PlaceNorm(channels) if local else nn.GroupNorm(GROUPS, channels)
+        self.norm2 = nn.GroupNorm(GROUPS, channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -53,14 +55,8 @@ class ResidualBlock(nn.Module):
         return features + self.conv2(silu(self.norm2(update)))
 
 
-def _widths(
-    code_dim: int, reduction: int, patch: int, channels: int, depth: int
-) -> list[int]:
+def _widths(reduction: int, patch: int, channels: int) -> list[int]:
     """Channels at each size of the map, from the largest to the grid's."""
-    if code_dim < 1:
-        raise ValueError(f"code_dim must be at least 1; got {code_dim}.")
-    if depth < 0:
-        raise ValueError(f"depth must be at least 0; got {depth}.")
     halvings = round(math.log2(max(reduction / max(patch, 1), 1)))
     if patch < 1 or reduction != patch * 2**halvings:
         raise ValueError(
@@ -72,40 +68,39 @@ def _widths(
     return [channels * min(2**level, 4) for level in range(halvings + 1)]
 
 
+def _require_sizes(depth: int, **sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} must be at least 1; got {size}.")
+    if depth < 0:
+        raise ValueError(f"depth must be at least 0; got {depth}.")
+
+
 class GridEncoder(nn.Module):
-    """Pictures to a grid of vectors, one for each square of pixels.
+    """Pictures to a grid of vectors, each of one square of pixels and of no other.
+
+    So the squares of an empty ground all have the same vector, and an object is told by
+    those that it lies in. With convolutions that look further the squares around an
+    object tell of it as well: the codes are as good, and much harder to foresee.
 
     Args:
         code_dim: D of a vector.
         reduction: side of the square of pixels that a vector stands for.
-        patch: side of the squares that the first layer takes as one; ``reduction``
-            divided by a power of two.
-        channels: of the largest feature map; doubled with each halving, up to 4 times.
-        depth: residual blocks before each halving.
+        width: features of a square.
+        depth: blocks, each a network for every square by itself.
 
     Raises:
-        ValueError: sizes that do not fit.
+        ValueError: a size below 1, or a depth below 0.
     """
 
-    def __init__(
-        self, code_dim: int, reduction: int, patch: int, channels: int, depth: int
-    ) -> None:
+    def __init__(self, code_dim: int, reduction: int, width: int, depth: int) -> None:
         super().__init__()
+        _require_sizes(depth, code_dim=code_dim, reduction=reduction, width=width)
         self.reduction = reduction
-        widths = _widths(code_dim, reduction, patch, channels, depth)
-        # neighbouring patches overlap by half: an edge between two is seen by both
-        layers: list[nn.Module] = [
-            nn.Conv2d(3, widths[0], 2 * patch, patch, patch // 2)
-            if patch > 1
-            else nn.Conv2d(3, widths[0], 3, padding=1)
-        ]
-        for wide, deep in pairwise(widths):
-            layers += [ResidualBlock(wide, local=True) for _ in range(depth)]
-            layers += [nn.Conv2d(wide, deep, 4, 2, 1)]
-        self.layers = nn.Sequential(*layers)
-        self.norm = PlaceNorm(widths[-1])
-        self.mix = nn.Conv2d(widths[-1], widths[-1], 1)
-        self.last = nn.Conv2d(widths[-1], code_dim, 1)
+        self.squares = nn.Conv2d(3, width, reduction, stride=reduction)
+        self.blocks = nn.Sequential(*(SquareBlock(width) for _ in range(depth)))
+        self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.last = nn.Linear(width, code_dim)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] to (B, D, H / reduction, W / reduction).
@@ -122,15 +117,21 @@ class GridEncoder(nn.Module):
                 f"images must have sides that are multiples of {self.reduction}; got "
                 f"{tuple(images.shape)}."
             )
-        features = silu(self.norm(self.layers(images)))
-        return self.last(silu(self.mix(features)))
+        features = self.squares(images).permute(0, 2, 3, 1)  # (B, h, w, C)
+        return self.last(self.norm(self.blocks(features))).permute(0, 3, 1, 2)
 
 
 class GridDecoder(nn.Module):
     """Grids of vectors to pictures.
 
-    Arguments as for ``GridEncoder``, but ``depth`` counts the residual blocks at the
-    grid: colours are agreed upon there. After each doubling stands one.
+    Each place may look at all others: what a code leaves unclear, its neighbours tell.
+
+    Args:
+        code_dim, reduction: as for ``GridEncoder``.
+        patch: side of the squares that the last layer paints as one; ``reduction``
+            divided by a power of two.
+        channels: of the largest feature map; doubled with each halving, up to 4 times.
+        depth: residual blocks at the grid; after each doubling stands one more.
 
     Raises:
         ValueError: sizes that do not fit.
@@ -140,7 +141,8 @@ class GridDecoder(nn.Module):
         self, code_dim: int, reduction: int, patch: int, channels: int, depth: int
     ) -> None:
         super().__init__()
-        widths = _widths(code_dim, reduction, patch, channels, depth)[::-1]
+        _require_sizes(depth, code_dim=code_dim)
+        widths = _widths(reduction, patch, channels)[::-1]
         self.code_dim = code_dim
         layers: list[nn.Module] = [nn.Conv2d(code_dim, widths[0], 3, padding=1)]
         layers += [ResidualBlock(widths[0]) for _ in range(depth)]

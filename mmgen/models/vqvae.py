@@ -41,17 +41,18 @@ class VQVAEConfig:
     )
 
     quantiser: Literal["vector", "scalar", "none"] = "vector"  # what makes codes
-    codes: int = 512  # K of the vector quantiser
-    code_dim: int = 8  # D of a code's vector
+    codes: int = 2048  # K of the vector quantiser
+    code_dim: int = 16  # D of a code's vector
     levels: tuple[int, ...] = (8, 5, 5, 5)  # of the scalar quantiser, in place of both
     learned: Literal["average", "gradient"] = "average"  # how the codebook learns
     reduction: int = 8  # side of the square of pixels that a code stands for
-    patch: int = 4  # side of the squares that the first and last layer take as one
-    channels: int = 32  # of the largest feature map; doubled with each halving
-    depth: int = 2  # residual blocks at the grid of codes
+    width: int = 256  # features of a square, in the encoder
+    patch: int = 4  # side of the squares that the last layer paints as one
+    channels: int = 64  # of the decoder's largest map; doubled with each halving
+    depth: int = 2  # blocks of the encoder, and of the decoder at the grid of codes
     commitment: float = 0.25  # beta, of the loss that holds vectors to their codes
     decay: float = 0.99  # gamma, of a codebook that is an average
-    restart_below: float = 0.03  # share of an even usage below which a code restarts
+    restart_below: float = 0.01  # share of an even usage below which a code restarts
     learning_rate: float = 2e-3  # of AdamW
 
     @property
@@ -99,10 +100,12 @@ class VQVAE(nn.Module):
 
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
-        sizes = (config.reduction, config.patch, config.channels, config.depth)
-        self.encoder = GridEncoder(config.dim, *sizes)
+        dim, reduction = config.dim, config.reduction
+        self.encoder = GridEncoder(dim, reduction, config.width, config.depth)
         self.quantiser = config.build_quantiser()
-        self.decoder = GridDecoder(config.dim, *sizes)
+        self.decoder = GridDecoder(
+            dim, reduction, config.patch, config.channels, config.depth
+        )
 
     def forward(self, images: Tensor) -> VQVAEOutput:
         """Encode, quantise and paint images (B, 3, H, W)."""

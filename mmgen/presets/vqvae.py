@@ -10,6 +10,10 @@ from mmgen.presets.datasets import begun
 from mmgen.presets.measured import EMOJI, SHAPES
 from mmgen.training import TrainingConfig
 
+# 64 codes a picture: at 64 px of 12 bits, at 32 px of 9
+_LARGE = VQVAEConfig(codes=4096, restart_below=0.005)
+_SMALL = VQVAEConfig(codes=512, reduction=4, patch=2, channels=48)
+
 
 def at_scale(scale: str, data_name: str) -> Preset:
     """What is trained at "smoke", "laptop" or "full" scale on a data set."""
@@ -18,18 +22,10 @@ def at_scale(scale: str, data_name: str) -> Preset:
     if data_name == "shapes":
         data["objects"] = (1, 2, 3, 4) if full else (1,)
     if scale == "smoke":
-        config = VQVAEConfig(codes=16, channels=8, depth=1)
+        config = VQVAEConfig(codes=16, width=16, channels=8, depth=1)
         training = TrainingConfig(steps=4, batch_size=8)
     elif scale == "laptop":
-        # a scalar quantiser: in a minute, vectors and codebook hardly meet
-        config = VQVAEConfig(
-            quantiser="scalar",
-            levels=(8, 6, 5),
-            reduction=4,
-            patch=2,
-            channels=32,
-            depth=1,
-        )
+        config = replace(_SMALL, codes=256, width=128, channels=32, depth=1)
         training = TrainingConfig(
             steps=400,
             batch_size=32,
@@ -38,7 +34,7 @@ def at_scale(scale: str, data_name: str) -> Preset:
             ema_decay=0.98,
         )
     else:
-        config = VQVAEConfig(codes=1024, channels=128, learning_rate=1e-3)
+        config = replace(_LARGE, channels=128)
         training = TrainingConfig(
             steps=20_000,
             batch_size=128,
@@ -51,9 +47,6 @@ def at_scale(scale: str, data_name: str) -> Preset:
     return Preset(name, "vqvae", data, config, training)
 
 
-# 64 codes of 12 bits: with a vector quantiser of as many codes, outlines of small
-# objects came into focus more slowly.
-_SMALL = VQVAEConfig(quantiser="scalar", levels=(8, 8, 8, 8), channels=64, depth=1)
 _ON_CPU = TrainingConfig(
     batch_size=32,
     schedule="cosine",
@@ -68,7 +61,7 @@ PUBLISHED = (
         "vq-shapes64",
         "vqvae",
         {**begun("shapes", 64, "en"), "objects": (1, 2, 3, 4)},
-        _SMALL,
+        _LARGE,
         replace(_ON_CPU, steps=10_000),
         measured=SHAPES,
     ),
@@ -76,8 +69,7 @@ PUBLISHED = (
         "vq-shapes32",
         "vqvae",
         {**begun("shapes", 32, "en"), "objects": (1,)},
-        # objects are half as wide here, and so are the squares
-        replace(_SMALL, levels=(8, 6, 5), reduction=4, patch=2, channels=48),
+        _SMALL,
         replace(_ON_CPU, steps=5000),
         measured=SHAPES[:1],
     ),
@@ -85,7 +77,7 @@ PUBLISHED = (
         "vq-emoji64",
         "vqvae",
         {**begun("emoji", 64, "en"), "split_by": "combination"},
-        _SMALL,
+        _LARGE,
         replace(_ON_CPU, steps=6000),
         measured=EMOJI,
     ),
