@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmgen.layers.grids import GridDecoder, GridEncoder, PlaceNorm, ResidualBlock
+from mmgen.layers.grids import GridDecoder, GridEncoder, ResidualBlock, SquareBlock
 
 SIZES = [(8, 4), (8, 2), (8, 8), (4, 1), (2, 2), (1, 1)]  # reduction, patch
 
@@ -16,28 +16,15 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
-def field(reduction: int, patch: int, depth: int) -> tuple[int, int]:
-    """First and last pixel that the vector at place 0 sees, layer by layer from it."""
-    first, last, side = 0, 0, reduction
-    while side > patch:  # a 4x4 convolution of stride 2, then 3x3 convolutions
-        first, last = 2 * first - 1, 2 * last + 2
-        first, last = first - 2 * depth, last + 2 * depth
-        side //= 2
-    if patch == 1:
-        return first - 1, last + 1
-    return patch * first - patch // 2, patch * last + 2 * patch - 1 - patch // 2
-
-
 @pytest.mark.parametrize(("reduction", "patch"), SIZES)
 @pytest.mark.parametrize("shape", [(16, 16), (8, 24)])
 def test_pictures_to_grids_and_back(
     reduction: int, patch: int, shape: tuple[int, int]
 ) -> None:
-    sizes = (5, reduction, patch, 8, 1)
-    latents = GridEncoder(*sizes)(torch.rand(2, 3, *shape) * 2 - 1)
+    latents = GridEncoder(5, reduction, 12, 1)(torch.rand(2, 3, *shape) * 2 - 1)
     height, width = shape
     assert latents.shape == (2, 5, height // reduction, width // reduction)
-    images = GridDecoder(*sizes)(3 * latents)
+    images = GridDecoder(5, reduction, patch, 8, 1)(3 * latents)
     assert images.shape == (2, 3, *shape)
     assert images.abs().max() <= 1
 
@@ -51,35 +38,22 @@ def seen_by(encoder: GridEncoder, size: int, row: int, column: int) -> Tensor:
     return images.grad[0].abs().sum(dim=0) > 0
 
 
-@pytest.mark.parametrize(
-    ("reduction", "patch", "depth"), [(8, 4, 1), (8, 4, 2), (4, 1, 1), (8, 8, 1)]
-)
-def test_a_place_sees_its_surroundings_and_nothing_else(
-    reduction: int, patch: int, depth: int
+@pytest.mark.parametrize(("reduction", "depth"), [(8, 0), (8, 2), (4, 1), (1, 1)])
+def test_a_vector_sees_its_own_square_and_nothing_else(
+    reduction: int, depth: int
 ) -> None:
-    encoder = GridEncoder(5, reduction, patch, 8, depth).double()
-    first, last = field(reduction, patch, depth)
-    size = reduction * (2 + (last - first) // reduction)
-    pixels = torch.arange(size)
+    encoder = GridEncoder(5, reduction, 12, depth).double()
+    pixels = torch.arange(4 * reduction)
     for row, column in ((0, 0), (1, 2)):
-        inside = [
-            (pixels >= place * reduction + first) & (pixels <= place * reduction + last)
-            for place in (row, column)
-        ]
+        inside = [pixels // reduction == place for place in (row, column)]
         expected = inside[0][:, None] & inside[1]
-        assert not expected.all()  # there is something that it does not see
-        assert torch.equal(seen_by(encoder, size, row, column), expected)
+        assert torch.equal(seen_by(encoder, 4 * reduction, row, column), expected)
 
 
-def test_a_vector_far_from_a_change_does_not_change() -> None:
-    encoder = GridEncoder(5, 8, 4, 8, 1).double()
-    images = torch.rand(1, 3, 128, 128, dtype=torch.float64) * 2 - 1
-    changed = images.clone()
-    changed[:, :, 96:, 96:] *= -1
-    with torch.no_grad():
-        moved = (encoder(images) - encoder(changed)).abs().sum(dim=(0, 1)) > 0
-    assert moved[12:, 12:].all()
-    assert not moved[:8].any() and not moved[:, :8].any()
+def test_equal_squares_have_equal_vectors_wherever_they_are() -> None:
+    square = torch.rand(1, 3, 8, 8) * 2 - 1
+    latents = GridEncoder(5, 8, 12, 1)(square.repeat(1, 1, 3, 2))
+    torch.testing.assert_close(latents, latents[:, :, :1, :1].expand_as(latents))
 
 
 def test_every_pixel_of_a_decoder_hangs_on_every_place() -> None:
@@ -90,39 +64,21 @@ def test_every_pixel_of_a_decoder_hangs_on_every_place() -> None:
     assert latents.grad.abs().sum(dim=1).gt(0).all()
 
 
-def test_place_norms_are_root_mean_squares_of_a_place() -> None:
-    norm = PlaceNorm(8)
-    torch.nn.init.normal_(norm.norm.weight)
-    features = 3 * torch.randn(2, 8, 4, 5)
-    size = (features.square().mean(dim=1, keepdim=True) + 1e-6).sqrt()
-    expected = norm.norm.weight[:, None, None] * features / size
-    torch.testing.assert_close(norm(features), expected)
-
-
-@pytest.mark.parametrize("local", [True, False])
-def test_a_residual_block_begins_with_the_identity(local: bool) -> None:
-    block = ResidualBlock(8, local)
+def test_blocks_begin_with_the_identity() -> None:
+    block = ResidualBlock(8)
     torch.nn.init.zeros_(block.conv2.weight)
     torch.nn.init.zeros_(block.conv2.bias)
     features = torch.randn(2, 8, 4, 4)
     assert torch.equal(block(features), features)
-
-
-@pytest.mark.parametrize("local", [True, False])
-def test_only_maps_that_are_no_statistic_keep_a_change_at_its_place(
-    local: bool,
-) -> None:
-    block = ResidualBlock(8, local).double()
-    features = torch.randn(1, 8, 16, 16, dtype=torch.float64)
-    changed = features.clone()
-    changed[:, :, 15, 15] += 5
-    with torch.no_grad():
-        moved = (block(features) - block(changed)).abs().sum(dim=(0, 1)) > 0
-    assert moved[:12, :12].any() == (not local)
+    square = SquareBlock(8)
+    torch.nn.init.zeros_(square.narrow.weight)
+    torch.nn.init.zeros_(square.narrow.bias)
+    places = torch.randn(2, 3, 4, 8)
+    assert torch.equal(square(places), places)
 
 
 def test_all_parts_of_both_learn() -> None:
-    encoder, decoder = GridEncoder(5, 8, 2, 8, 1), GridDecoder(5, 8, 2, 8, 1)
+    encoder, decoder = GridEncoder(5, 8, 12, 1), GridDecoder(5, 8, 2, 8, 1)
     decoder(encoder(torch.rand(2, 3, 16, 16))).square().sum().backward()
     for module in (encoder, decoder):
         for name, parameter in module.named_parameters():
@@ -132,7 +88,6 @@ def test_all_parts_of_both_learn() -> None:
 # --- bad input ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part", [GridEncoder, GridDecoder])
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
@@ -159,10 +114,27 @@ def test_all_parts_of_both_learn() -> None:
         ((5, 8, 4, 8, -1), "depth must be at least 0; got -1"),
     ],
 )
-def test_bad_sizes_are_named(part: type, sizes: tuple[int, ...], message: str) -> None:
-    part(5, 8, 4, 8, 1)
+def test_bad_sizes_of_a_decoder_are_named(sizes: tuple[int, ...], message: str) -> None:
+    GridDecoder(5, 8, 4, 8, 1)
     with pytest.raises(ValueError, match=message):
-        part(*sizes)
+        GridDecoder(*sizes)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((0, 8, 12, 1), "code_dim must be at least 1; got 0"),
+        ((5, 0, 12, 1), "reduction must be at least 1; got 0"),
+        ((5, 8, 0, 1), "width must be at least 1; got 0"),
+        ((5, 8, 12, -1), "depth must be at least 0; got -1"),
+    ],
+)
+def test_bad_sizes_of_an_encoder_are_named(
+    sizes: tuple[int, ...], message: str
+) -> None:
+    GridEncoder(5, 8, 12, 1)
+    with pytest.raises(ValueError, match=message):
+        GridEncoder(*sizes)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +150,7 @@ def test_pictures_that_do_not_fit_are_named(
     shape: tuple[int, ...], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        GridEncoder(5, 8, 4, 8, 1)(torch.zeros(shape))
+        GridEncoder(5, 8, 12, 1)(torch.zeros(shape))
 
 
 @pytest.mark.parametrize(
