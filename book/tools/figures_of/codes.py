@@ -15,7 +15,7 @@ def _architecture() -> Diagram:
         "codes, and the codebook follows the vectors.",
     )
     diagram.row(x=("tensor", "picture x\n(B, 3, 8h, 8w)"))
-    diagram.row(encoder=("network", "encoder: convolutions, place by place"))
+    diagram.row(encoder=("network", "encoder: a network for each square"))
     diagram.row(z=("tensor", "vectors z\n(B, D, h, w)"))
     diagram.row(
         quantiser=("network", "nearest of the codebook\n(K, D)", 1.4),
