@@ -102,7 +102,12 @@ def choose(shares: Tensor, noise: Tensor) -> Tensor:
     Returns:
         (...) int64; never one of probability 0.
     """
-    quantile = torch.special.ndtr(noise.to(shares)).clamp(1e-6, 1 - 1e-6)
     sums = shares.cumsum(dim=-1)
     # of the last sum, which rounding leaves near 1, not at it
-    return (sums <= quantile[..., None] * sums[..., -1:]).sum(dim=-1)
+    level = quantile(noise.to(shares))[..., None] * sums[..., -1:]
+    return (sums <= level).sum(dim=-1)
+
+
+def quantile(noise: Tensor) -> Tensor:
+    r"""Uniform numbers :math:`\Phi(n)` of standard normal noise, kept off 0 and 1."""
+    return torch.special.ndtr(noise).clamp(1e-6, 1 - 1e-6)

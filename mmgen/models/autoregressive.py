@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -155,16 +154,6 @@ class ARSampler(CodeSampler):
             written.append(code)
             last = code if scale == 1 else torch.cat([code, code])
         return torch.stack(written, dim=1)
-
-    def sample(
-        self,
-        captions: Sequence[str],
-        seed: int = 0,
-        noise: Tensor | None = None,
-        **options: Any,
-    ) -> Tensor:
-        """One picture (B, 3, H, W) in [-1, 1] a caption; options of ``write``."""
-        return self.tokenizer.decode(self.write(captions, seed, noise, **options))
 
     @torch.no_grad()
     def log_likelihood(self, images: Tensor, captions: Sequence[str]) -> Tensor:

@@ -7,7 +7,7 @@ causal model of ``mmgen.models.autoregressive`` and the bidirectional one of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -292,6 +292,7 @@ class CodeSampler(CaptionSampler):
 
     stored: ClassVar[tuple[str, ...]] = ("vocabulary", "max_tokens", "autoencoder")
     causal: ClassVar[bool]
+    write: Callable[..., Tensor]  # a subclass's: the codes (B, h, w) of captions
 
     def __init__(
         self,
@@ -359,6 +360,13 @@ class CodeSampler(CaptionSampler):
         """
         return self.sample(captions, seed, codes=codes, **options)
 
-    def sample(self, captions: Sequence[str], seed: int = 0, **options: Any) -> Tensor:
-        """One picture for each caption; the subclass says its options."""
-        raise NotImplementedError
+    def sample(
+        self,
+        captions: Sequence[str],
+        seed: int = 0,
+        noise: Tensor | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """One picture (B, 3, H, W) in [-1, 1] a caption; options as for ``write``."""
+        codes = self.write(captions, seed, noise, **options)
+        return self.tokenizer.decode(codes)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from mmgen.interfaces import Step
-from mmgen.layers.logits import check_choice, choose, filtered, guided
+from mmgen.layers.logits import check_choice, choose, filtered, guided, quantile
 from mmgen.models.codes import OPEN, CodeSampler, CodesConfig, CodesTask
 from mmgen.sampling import (
     Graph,
@@ -220,19 +220,15 @@ class MaskedSampler(CodeSampler):
         """The numbers that ``stages`` takes by name."""
         return named_numbers(cls.stages)
 
-    def write(self, captions: Sequence[str], seed: int = 0, **options: Any) -> Tensor:
-        """The codes (B, h, w) of one picture for each caption, as ``stages`` end."""
-        return self.stages(captions, seed, **options)[-1]
-
-    def sample(
+    def write(
         self,
         captions: Sequence[str],
         seed: int = 0,
         noise: Tensor | None = None,
         **options: Any,
     ) -> Tensor:
-        """One picture (B, 3, H, W) in [-1, 1] a caption; options of ``stages``."""
-        return self.tokenizer.decode(self.write(captions, seed, noise=noise, **options))
+        """The codes (B, h, w) of one picture for each caption, as ``stages`` end."""
+        return self.stages(captions, seed, noise, **options)[-1]
 
     def graph(self) -> Graph:
         """Tokens, lengths and noise to a picture, all passes in one."""
@@ -253,8 +249,7 @@ class MaskedSampler(CodeSampler):
 
 def gumbel(noise: Tensor) -> Tensor:
     r"""Gumbel noise :math:`-\log(-\log \Phi(n))` of standard normal noise."""
-    uniform = torch.special.ndtr(noise).clamp(1e-6, 1 - 1e-6)
-    return -(-uniform.log()).log()
+    return -(-quantile(noise).log()).log()
 
 
 MaskedTask.sampler_class = MaskedSampler
