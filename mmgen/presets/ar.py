@@ -23,7 +23,7 @@ PUBLISHED = (
         "ar",
         {**begun("shapes", 64, "both"), "objects": (1, 2), "size": 400_000},
         ARConfig(tokenizer="vq-shapes64", guidance=1.5),
-        replace(ON_CPU, steps=14_000),
+        replace(ON_CPU, steps=11_500),
         measured=SHAPES,
     ),
     Preset(
@@ -31,7 +31,7 @@ PUBLISHED = (
         "ar",
         {**begun("emoji", 64, "both"), "split_by": "combination"},
         ARConfig(tokenizer="vq-emoji64", guidance=1.5),
-        replace(ON_CPU, steps=4000),
+        replace(ON_CPU, steps=2500),
         measured=EMOJI,
     ),
 )
