@@ -84,8 +84,8 @@ def wrap(fabric: Any, network: nn.Module, compiled: bool) -> nn.Module:
     """A network as a task calls it while it trains: in train mode where it learns."""
     network.train(learns(network))
     if compiled:
-        # Every batch has the same shape, so shapes are compiled in.
-        network = torch.compile(network, dynamic=False)  # type: ignore[assignment]
+        # A shape is compiled in until another one comes, such as a longer caption's.
+        network = torch.compile(network)  # type: ignore[assignment]
     if fabric.world_size > 1 and not learns(network):
         # Data parallelism refuses a network without gradients to exchange.
         return _Frozen(network, fabric.strategy.precision)
