@@ -77,7 +77,7 @@ def check_guidance(guidance: float, caption_dropout: float) -> None:
 def told_and_untold(
     tokens: Tensor, lengths: Tensor, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Captions to read for a guidance scale: theirs, and unless it is 1, as many of none.
+    """Captions to read for guidance: theirs, then as many of none; at scale 1 theirs.
 
     Args:
         tokens: (B, T) int64.
