@@ -82,7 +82,7 @@ PUBLISHED = (
         "vqvae",
         {**begun("emoji", 64, "en"), "split_by": "combination"},
         _EMOJI,
-        replace(_ON_CPU, steps=2500),
+        replace(_ON_CPU, steps=4000),
         measured=EMOJI,
     ),
 )
