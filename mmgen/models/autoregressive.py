@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, linear, pad
 
 from mmgen.interfaces import Step
-from mmgen.layers.logits import check_choice, choose, filtered, guided
+from mmgen.layers.logits import check_choice, choose, filtered
 from mmgen.layers.transformer import Cache
 from mmgen.models.codes import (
     OPEN,
@@ -30,6 +30,8 @@ from mmgen.models.codes import (
     CodesConfig,
     CodesTask,
     CodeTransformer,
+    guide,
+    told_and_untold,
 )
 from mmgen.sampling import Graph, in_parts, named_numbers, seeded_noise
 
@@ -125,9 +127,7 @@ class ARSampler(CodeSampler):
         tokens, lengths, given, noise = rows
         writer, count = self.writer, len(tokens)
         tokens = tokens[:, : int(lengths.max())]
-        if scale != 1:  # the second half of the rows is told nothing
-            tokens = torch.cat([tokens, tokens])
-            lengths = torch.cat([lengths, torch.zeros_like(lengths)])
+        tokens, lengths = told_and_untold(tokens, lengths, scale)
         words, size = tokens.shape[1], self.side**2
         places, seen = writer.places(words), writer.seen(lengths, words)
         like = writer.head.weight
@@ -144,15 +144,12 @@ class ARSampler(CodeSampler):
             features = writer.transformer(
                 table[last][:, None], places[here], seen, at[here], cache
             )
-            logits = linear(
-                features[:, 0], weights, writer.head.bias
-            )  # (B, K), or twice as many rows
-            if scale != 1:
-                logits = guided(logits[:count], logits[count:], scale)
-            code = choose(filtered(logits, *choice), noise[:, i])
+            logits = linear(features[:, 0], weights, writer.head.bias)
+            shares = filtered(guide(logits, scale), *choice)  # (B, K)
+            code = choose(shares, noise[:, i])
             code = torch.where(given[:, i] == OPEN, code, given[:, i])
             written.append(code)
-            last = code if scale == 1 else torch.cat([code, code])
+            last = code.repeat(len(tokens) // count)
         return torch.stack(written, dim=1)
 
     @torch.no_grad()

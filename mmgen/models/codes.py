@@ -19,6 +19,7 @@ from torch.optim import AdamW, Optimizer
 from mmgen.data.batch import Batch, word_mask
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.interfaces import NOTHING, DataInfo, Step, Task
+from mmgen.layers.logits import guided
 from mmgen.layers.quantise import check_codes
 from mmgen.layers.transformer import INITIAL_STD, Transformer
 from mmgen.models.vqvae import VQVAESampler
@@ -71,6 +72,27 @@ def check_guidance(guidance: float, caption_dropout: float) -> None:
             f"too; this one has caption_dropout 0. Use guidance 1, or train with "
             f"caption_dropout 0.1."
         )
+
+
+def told_and_untold(
+    tokens: Tensor, lengths: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Captions to read for guidance: theirs, then as many of none; at scale 1 theirs.
+
+    Args:
+        tokens: (B, T) int64.
+        lengths: (B,).
+        scale: s.
+    """
+    if scale == 1:
+        return tokens, lengths
+    lengths = torch.cat([lengths, torch.zeros_like(lengths)])
+    return torch.cat([tokens, tokens]), lengths
+
+
+def guide(logits: Tensor, scale: float) -> Tensor:
+    """Logits (B, ...) of what ``told_and_untold`` gave to read."""
+    return logits if scale == 1 else guided(*logits.chunk(2), scale)
 
 
 class CodeTransformer(nn.Module):

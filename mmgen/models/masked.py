@@ -19,8 +19,15 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from mmgen.interfaces import Step
-from mmgen.layers.logits import check_choice, choose, filtered, guided, quantile
-from mmgen.models.codes import OPEN, CodeSampler, CodesConfig, CodesTask
+from mmgen.layers.logits import check_choice, choose, filtered, quantile
+from mmgen.models.codes import (
+    OPEN,
+    CodeSampler,
+    CodesConfig,
+    CodesTask,
+    guide,
+    told_and_untold,
+)
 from mmgen.sampling import (
     Graph,
     example_captions,
@@ -177,21 +184,15 @@ class MaskedSampler(CodeSampler):
     ) -> list[Tensor]:
         """Codes (B, N) after every pass, OPEN where nothing is kept yet."""
         tokens, lengths, known, noise = rows
-        if scale != 1:  # the second half of the rows is told nothing
-            tokens = torch.cat([tokens, tokens])
-            lengths = torch.cat([lengths, torch.zeros_like(lengths)])
+        tokens, lengths = told_and_untold(tokens, lengths, scale)
         tables = self.writer.table(), self.writer.weights()
         stages = []
         for draws, chance, left in self._schedule(known, noise, passes, annealing):
             is_open = known == OPEN
             pieces = known.masked_fill(is_open, self.writer.codes)
-            if scale != 1:
-                pieces = torch.cat([pieces, pieces])
-            logits = self.writer(tokens, lengths, pieces, tables)  # (B or 2 B, N, K)
-            if scale != 1:
-                told, untold = logits.chunk(2)
-                logits = guided(told, untold, scale)
-            shares = filtered(logits, temperature)
+            pieces = pieces.repeat(len(tokens) // len(pieces), 1)
+            logits = self.writer(tokens, lengths, pieces, tables)
+            shares = filtered(guide(logits, scale), temperature)  # (B, N, K)
             drawn = choose(shares, draws)
             sure = shares.gather(2, drawn[:, :, None]).squeeze(2).log()
             # what is known is never drawn again, and never opened

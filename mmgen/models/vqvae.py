@@ -124,8 +124,8 @@ class VQVAETask(Task):
 
     def __init__(self, config: VQVAEConfig, image_size: int) -> None:
         self.config, self.image_size = config, image_size
-        _check_size(config, image_size)
         self.model = VQVAE(config)
+        _check_size(config, image_size)
         self.networks: dict[str, nn.Module] = {"vqvae": self.model}
         self._chosen: list[tuple[Tensor, Tensor]] = []  # in this step, so far
 
@@ -205,10 +205,10 @@ class VQVAESampler(Sampler):
 
     def __init__(self, config: VQVAEConfig, image_size: int) -> None:
         super().__init__(config)
+        self.model = VQVAE(config)
         _check_size(config, image_size)
         self.image_size = image_size
         self.side = image_size // config.reduction  # h = w of the grid
-        self.model = VQVAE(config)
 
     @property
     def codes(self) -> int:
@@ -292,8 +292,6 @@ class VQVAESampler(Sampler):
 
 
 def _check_size(config: VQVAEConfig, image_size: int) -> None:
-    if config.reduction < 1:
-        raise ValueError(f"reduction must be at least 1; got {config.reduction}.")
     if image_size < config.reduction or image_size % config.reduction:
         raise ValueError(
             f"image_size must be a multiple of config.reduction, {config.reduction}; "

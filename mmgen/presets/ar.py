@@ -23,7 +23,7 @@ PUBLISHED = (
         "ar",
         {**begun("shapes", 64, "both"), "objects": (1, 2), "size": 400_000},
         ARConfig(tokenizer="vq-shapes64", guidance=1.5),
-        replace(ON_CPU, steps=11_500),
+        replace(ON_CPU, steps=10_000),
         measured=SHAPES,
     ),
     Preset(

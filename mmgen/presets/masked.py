@@ -25,7 +25,7 @@ PUBLISHED = (
         "masked",
         {**begun("shapes", 64, "both"), "objects": (1, 2), "size": 400_000},
         MaskedConfig(tokenizer="vq-shapes64", guidance=1.5),
-        replace(ON_CPU, steps=11_500),
+        replace(ON_CPU, steps=10_000),
         measured=SHAPES,
     ),
 )

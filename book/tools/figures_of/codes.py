@@ -17,12 +17,10 @@ def _architecture() -> Diagram:
     diagram.row(x=("tensor", "picture x\n(B, 3, 8h, 8w)"))
     diagram.row(encoder=("network", "encoder: a network for each square"))
     diagram.row(z=("tensor", "vectors z\n(B, D, h, w)"))
-    diagram.row(
-        quantiser=("network", "nearest of the codebook\n(K, D)", 1.4),
-        k=("tensor", "codes k\n(B, h, w) int64"),
-    )
+    diagram.row(quantiser=("network", "nearest of the codebook\n(K, D)"))
+    diagram.row(k=("tensor", "codes k\n(B, h, w) int64"))
     diagram.row(q=("tensor", "chosen vectors z + sg[e_k − z]\n(B, D, h, w)"))
-    diagram.row(decoder=("network", "decoder: transposed convolutions"))
+    diagram.row(decoder=("network", "decoder: convolutions over all places"))
     diagram.row(mean=("tensor", "reconstruction x̂\n(B, 3, 8h, 8w)"))
     diagram.row(
         hold=("loss", "β ‖z − sg[e_k]‖²\ncommitment"),
@@ -31,11 +29,11 @@ def _architecture() -> Diagram:
     )
     diagram.arrows(
         *(("x", "encoder"), ("encoder", "z"), ("z", "quantiser")),
-        *(("quantiser", "k"), ("quantiser", "q")),
+        *(("quantiser", "k"), ("k", "q")),
         *(("q", "decoder"), ("decoder", "mean")),
     )
     diagram.arrow("mean", "fit", "compared with x")
-    diagram.arrow("q", "z", "gradient", side="right")
+    diagram.arrow("q", "z", "gradient, straight through", side="right")
     diagram.arrow("z", "hold", side="left")
     return diagram
 
