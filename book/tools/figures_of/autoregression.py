@@ -16,7 +16,7 @@ def _architecture() -> Diagram:
     )
     diagram.row(
         words=("tensor", "caption c\n(B, T) words"),
-        codes=("tensor", "start, k₁, …, k_N₋₁\n(B, N) codes", 1.3),
+        codes=("tensor", "start, all codes\nbut the last: (B, N)", 1.3),
     )
     diagram.row(embed=("network", "tables: a vector for each word, code, place"))
     diagram.row(
@@ -24,7 +24,7 @@ def _architecture() -> Diagram:
         block=("network", "blocks: causal attention,\nnetwork for each token", 1.25),
     )
     diagram.row(head=("network", "RMSNorm, linear map"))
-    diagram.row(logits=("tensor", "logits of k₁, …, k_N\n(B, N, K)"))
+    diagram.row(logits=("tensor", "logits of all codes\n(B, N, K)"))
     diagram.row(
         loss=("loss", "in training:\n−log q(kᵢ | k₁ … kᵢ₋₁, c)", 1.7),
         drawn=("tensor", "in writing:\ndrawn kᵢ"),
