@@ -3,8 +3,9 @@
 ``python -m benchmarks.likelihoods`` takes real test pictures of two objects. Beside its
 caption each gets one for every kind of fact that could be wrong in it: a colour, the
 relation, which object has which shape, and so on. By Bayes' rule the likelier caption
-is the one that makes the picture likelier. The matcher that was trained for such
-questions is asked the same ones. Writes ``results/benchmarks/likelihoods.json``.
+is the one that makes the picture likelier. A matcher, which was trained to tell a
+picture's caption from those of other pictures, is asked the same questions. Writes
+``results/benchmarks/likelihoods.json``.
 """
 
 from __future__ import annotations
