@@ -31,7 +31,7 @@ PUBLISHED = (
         "ar",
         {**begun("emoji", 64, "both"), "split_by": "combination"},
         ARConfig(tokenizer="vq-emoji64", guidance=1.5),
-        replace(ON_CPU, steps=2500),
+        replace(ON_CPU, steps=6500),
         measured=EMOJI,
     ),
 )

@@ -25,7 +25,7 @@ PUBLISHED = (
         "masked",
         {**begun("shapes", 64, "both"), "objects": (1, 2), "size": 400_000},
         MaskedConfig(tokenizer="vq-shapes64", guidance=1.5, learning_rate=1e-3),
-        replace(ON_CPU, steps=4000, warmup_steps=50),
+        replace(ON_CPU, steps=6000, warmup_steps=50),
         # the same network: what words and codes mean is learned already, and what is
         # new, to look ahead, takes a fraction of the steps that all would take
         start="ar-shapes64",
