@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import decoding, likelihoods
+from benchmarks import decoding, guidance, likelihoods
 from mmgen.data import CaptionedDataset, load_dataset
+from mmgen.data.shapes import Object, Scene, render
 from mmgen.models.autoregressive import ARSampler
 from mmgen.models.masked import MaskedSampler
 from tests.models.tiny_codes import sampler
@@ -88,3 +89,51 @@ def test_both_models_are_of_one_size() -> None:
     assert ar.side == masked.side == 8
     sizes = [sum(p.numel() for p in m.writer.parameters()) for m in (ar, masked)]
     assert sizes[0] == sizes[1]
+
+
+class Painter:
+    """Draws a data set's own pictures; a red circle left and right; guided, nothing."""
+
+    def __init__(self, pictures: CaptionedDataset) -> None:
+        batch = pictures.batch(range(len(pictures)))
+        self.known = dict(zip(batch.captions, batch.images, strict=True))
+        scenes = [
+            Scene((Object("circle", "red", "large", x, 0.25),), "white")
+            for x in (0.25, 0.75)
+        ]
+        self.circles = render(scenes, 32)
+
+    def sample(
+        self,
+        captions: Sequence[str],
+        seed: int = 0,
+        noise: Tensor | None = None,
+        guidance: float = 1.0,
+        **others: float,
+    ) -> Tensor:
+        drawn = [
+            self.known.get(caption, self.circles[i % 2])
+            for i, caption in enumerate(captions)
+        ]
+        return (
+            torch.stack(drawn) if guidance == 1 else torch.ones(len(drawn), 3, 32, 32)
+        )
+
+
+def test_settings_are_compared() -> None:
+    data = load_dataset("shapes", "test", 32, objects=(1,), size=4)
+    report = guidance.measure(Painter(data), data, 4, ["a red circle"], 8)
+    assert set(report["settings"]) == set(guidance.SETTINGS)
+    for name, found in report["settings"].items():
+        guided = guidance.SETTINGS[name]["guidance"] != 1
+        assert found["right"]["successes"] == (0 if guided else 4)
+        places = found["covered"]["position"]
+        assert places is None if guided else places == pytest.approx(2.0)
+
+
+def test_a_setting_reaches_the_model() -> None:
+    model, captions = sampler(ARSampler, guidance=2.0), ["a red circle"] * 8
+    options = {"temperature": 0.0}
+    drawn = guidance.Chosen(model, options).sample(captions, 5)
+    assert torch.equal(drawn, model.sample(captions, 5, **options))
+    assert not torch.equal(drawn, model.sample(captions, 5))
