@@ -2,13 +2,14 @@
 
 ``python -m benchmarks.guidance`` draws test captions of one object with the published
 autoregressive model under several settings and counts right pictures; then captions
-that leave place, size and ground open, and counts how many of these it draws. Writes
-``results/benchmarks/guidance.json``.
+that leave place, size and ground open, and counts how many of these it draws, and how
+often an object stands in each place. Writes ``results/benchmarks/guidance.json``.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor
 from benchmarks import timing
 from benchmarks.coverage import CAPTIONS
 from mmgen.data import CaptionedDataset, load_dataset
+from mmgen.data.shapes import POSITIONS, read
 from mmgen.interfaces import Draws
 from mmgen.metrics import semantic_accuracy
 from mmgen.metrics.coverage import mode_coverage, world_coverage
@@ -49,6 +51,16 @@ class Chosen:
         return self.model.sample(captions, seed, **self.options)
 
 
+def places(chosen: Chosen, captions: Sequence[str], pictures: int) -> dict[str, float]:
+    """Share of each position among drawn pictures of one object; 0 of none."""
+    found: Counter[str] = Counter()
+    for number, caption in enumerate(captions):
+        for scene in read(chosen.sample([caption] * pictures, seed=number)).scenes:
+            if len(scene.objects) == 1:
+                found[scene.objects[0].position] += 1
+    return {place: found[place] / max(found.total(), 1) for place in POSITIONS}
+
+
 def measure(
     model: Draws,
     data: CaptionedDataset,
@@ -71,7 +83,11 @@ def measure(
         chosen = Chosen(model, options)
         right = semantic_accuracy(chosen.sample(asked), asked).to_json()["overall"]
         covered = mode_coverage(chosen, captions, pictures).to_json()
-        found[name] = {"right": right, "covered": covered["effective"]}
+        found[name] = {
+            "right": right,
+            "covered": covered["effective"],
+            "places": places(chosen, captions, pictures),
+        }
         print(f"{name:16} {right['value']:.3f}  {covered['effective']}", flush=True)
     world = world_coverage(captions, pictures).to_json()
     return {"settings": found, "world": world["effective"], "pictures": pictures}

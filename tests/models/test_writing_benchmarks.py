@@ -127,8 +127,10 @@ def test_settings_are_compared() -> None:
     for name, found in report["settings"].items():
         guided = guidance.SETTINGS[name]["guidance"] != 1
         assert found["right"]["successes"] == (0 if guided else 4)
-        places = found["covered"]["position"]
-        assert places is None if guided else places == pytest.approx(2.0)
+        number, shares = found["covered"]["position"], found["places"]
+        assert number is None if guided else number == pytest.approx(2.0)
+        there = {place for place, share in shares.items() if share}
+        assert there == (set() if guided else {"upper left", "upper right"})
 
 
 def test_a_setting_reaches_the_model() -> None:
