@@ -92,7 +92,10 @@ def told_and_untold(
 
 def guide(logits: Tensor, scale: float) -> Tensor:
     """Logits (B, ...) of what ``told_and_untold`` gave to read."""
-    return logits if scale == 1 else guided(*logits.chunk(2), scale)
+    if scale == 1:
+        return logits
+    told, untold = logits.chunk(2)
+    return guided(told, untold, scale)
 
 
 class CodeTransformer(nn.Module):
