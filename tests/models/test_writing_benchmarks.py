@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks import decoding, guidance, likelihoods
+from benchmarks import decoding, guidance, likelihoods, passes
 from mmgen.data import CaptionedDataset, load_dataset
 from mmgen.data.shapes import Object, Scene, render
 from mmgen.models.autoregressive import ARSampler
@@ -139,3 +139,12 @@ def test_a_setting_reaches_the_model() -> None:
     drawn = guidance.Chosen(model, options).sample(captions, 5)
     assert torch.equal(drawn, model.sample(captions, 5, **options))
     assert not torch.equal(drawn, model.sample(captions, 5))
+
+
+def test_passes_are_counted_and_timed() -> None:
+    data = load_dataset("shapes", "test", 32, objects=(1,), size=4)
+    captions = data.batch(range(4)).captions
+    found = passes.measure(Painter(data), captions)
+    assert found["right"]["successes"] == 4 and found["processor_seconds"] > 0
+    found = passes.measure(Painter(data), captions, guidance=2)
+    assert found["right"]["successes"] == 0
