@@ -140,7 +140,8 @@ class MaskedSampler(CodeSampler):
             codes: (B, h, w) of which those that are not OPEN are kept, and seen.
             passes: how often all open codes are drawn; None: the config's.
             guidance: scale s of ``guided``; None: the config's.
-            temperature: of the draws; 0: the likeliest code.
+            temperature: of the draws; 0: the likeliest code. How sure the network is of
+                what was drawn is told at temperature 1.
             annealing: how much chance there is at first in which codes are kept, from
                 0, the surest; None: the config's.
 
@@ -197,9 +198,13 @@ class MaskedSampler(CodeSampler):
             pieces = known.masked_fill(is_open, self.writer.codes)
             pieces = pieces.repeat(len(tokens) // len(pieces), 1)
             logits = self.writer(tokens, lengths, pieces, tables)
-            shares = filtered(guide(logits, scale), temperature)  # (B, N, K)
-            drawn = choose(shares, draws)
-            sure = shares.gather(2, drawn[:, :, None]).squeeze(2).log()
+            logits = guide(logits, scale)
+            believed = filtered(logits, 1.0)  # (B, N, K)
+            cooled = temperature != 1
+            drawn = choose(filtered(logits, temperature) if cooled else believed, draws)
+            # At temperature 0 every draw would have probability 1, and which are kept
+            # would have nothing to do with how sure the network is.
+            sure = believed.gather(2, drawn[:, :, None]).squeeze(2).log()
             # what is known is never drawn again, and never opened
             kept = torch.where(is_open, drawn, known)
             confidence = torch.where(is_open, sure + chance, torch.inf)
