@@ -54,6 +54,24 @@ class MaskedConfig(CodesConfig):
     passes: int = 10  # of drawing a picture, where nothing else is asked for
     annealing: float = 4.5  # tau, how much chance there is in what is kept at first
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.passes < 1:
+            raise ValueError(f"passes must be at least 1; got {self.passes}.")
+        check_annealing(self.annealing)
+
+
+def check_annealing(annealing: float) -> None:
+    """Refuse a size of the noise on confidences that is none.
+
+    Raises:
+        ValueError: a number outside 0..1e6.
+    """
+    if not 0 <= annealing <= MOST_ANNEALING:
+        raise ValueError(
+            f"annealing must lie in 0..{MOST_ANNEALING:.0e}; got {annealing}."
+        )
+
 
 def hidden_share(progress: Tensor | float) -> Tensor | float:
     r"""Share of hidden codes, :math:`\gamma(r) = \cos(\pi r / 2)`, r in [0, 1].
@@ -161,10 +179,7 @@ class MaskedSampler(CodeSampler):
                 f"passes must lie in 1..{self.side**2}, the codes of a picture; got "
                 f"{passes}."
             )
-        if not 0 <= annealing <= MOST_ANNEALING:
-            raise ValueError(
-                f"annealing must lie in 0..{MOST_ANNEALING:.0e}; got {annealing}."
-            )
+        check_annealing(annealing)
         tokens, lengths = self.read_captions(captions)
         tokens = tokens[:, : int(lengths.max())]
         given = self.read_open(codes, len(tokens))
