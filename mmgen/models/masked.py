@@ -107,8 +107,6 @@ def open_counts(count: Tensor, passes: int) -> Tensor:
 class MaskedTask(CodesTask):
     """The training of a masked model: to tell hidden codes from the others."""
 
-    causal = False
-
     def _loss(
         self, tokens: Tensor, lengths: Tensor, codes: Tensor, step: Step
     ) -> dict[str, Tensor]:
