@@ -250,6 +250,10 @@ def test_the_likelihood_of_real_pictures(small: ARSampler) -> None:
     torch.testing.assert_close(scores[1, 2], other[0], rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match="one for each picture; got 4 for 5"):
         small.log_likelihood(batch.images, batch.captions[:4])
+    larger = batch.images.repeat(1, 1, 2, 2)  # would be another grid
+    for ask in (small.log_likelihood, small.scores):
+        with pytest.raises(ValueError, match=r"\(B, 3, 16, 16\).*got \(5, 3, 32, 32\)"):
+            ask(larger, batch.captions)
 
 
 # ------------------------------------------------------------------------- options

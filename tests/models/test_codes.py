@@ -43,6 +43,12 @@ def test_configs_that_cannot_be() -> None:
     assert CodesConfig(caption_dropout=0.0, guidance=1.0).guidance == 1
     with pytest.raises(ValueError, match="guidance must lie in 0"):
         CodesConfig(guidance=-1.0)
+    with pytest.raises(ValueError, match="passes must be at least 1; got 0"):
+        MaskedConfig(passes=0)
+    with pytest.raises(ValueError, match=r"annealing must lie in 0.*got nan"):
+        MaskedConfig(annealing=float("nan"))
+    with pytest.raises(ValueError, match="guidance must lie in 0"):
+        MaskedConfig(guidance=-1.0)
 
 
 @pytest.mark.parametrize("name", TASKS)

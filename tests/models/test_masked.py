@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mmgen.interfaces import Draws, Exports, Matches
-from mmgen.layers.logits import guided
+from mmgen.layers.logits import choose, filtered, guided
 from mmgen.models import masked
 from mmgen.models.codes import OPEN
 from mmgen.models.masked import (
@@ -203,6 +203,26 @@ def test_temperature_zero_takes_the_likeliest(model: MaskedSampler) -> None:
     for seed in (1, 2):
         cold = model.write(CAPTIONS, seed, passes=1, temperature=1e-320)
         assert torch.equal(cold, codes)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.3, 3.0])
+def test_what_is_kept_hangs_on_the_network_at_every_temperature(
+    model: MaskedSampler, temperature: float
+) -> None:
+    """Of the draws of a first pass, those that are likeliest at temperature 1."""
+    tokens, lengths = model.read_captions(CAPTIONS)
+    with torch.no_grad():
+        logits = model.writer(tokens, lengths, torch.full((3, 16), 7))
+    noise = seeded_noise(3, 2 * 5 * 16, seed=4)
+    first, *_ = model.stages(
+        CAPTIONS, noise=noise, temperature=temperature, annealing=0.0
+    )
+    drawn = choose(filtered(logits, temperature), noise.view(3, 5, 2, 16)[:, 0, 0])
+    sure = logits.log_softmax(dim=2).gather(2, drawn[:, :, None]).squeeze(2)
+    left = int(open_counts(torch.tensor([16]), 5)[0])
+    kept = first.flatten(1) != OPEN
+    assert torch.equal(kept, sure.argsort(dim=1).argsort(dim=1) >= left)
+    assert torch.equal(first.flatten(1)[kept], drawn[kept])
 
 
 def test_noise_draws_the_same_whatever_else_is_drawn(model: MaskedSampler) -> None:

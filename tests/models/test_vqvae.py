@@ -408,6 +408,15 @@ def test_sizes_that_are_no_whole_squares_are_named(
         VQVAETask(AVERAGE, size)
 
 
+def test_codes_do_not_hang_on_how_many_pictures_are_given() -> None:
+    torch.manual_seed(0)
+    sampler, many = sampler_of(AVERAGE), pictures(300)  # more than a part
+    codes = sampler.encode(many)
+    assert codes.shape == (300, SIDE, SIDE) and len(codes.unique()) > 1
+    for rows in (slice(0, 2), slice(255, 258)):
+        assert torch.equal(codes[rows], sampler.encode(many[rows]))
+
+
 def test_pictures_and_codes_that_do_not_fit_are_named() -> None:
     sampler = sampler_of(AVERAGE)
     grid = torch.zeros(1, SIDE, SIDE, dtype=torch.int64)
