@@ -26,6 +26,7 @@ METHODS: dict[str, str] = {
     "vqvae": "mmgen.models.vqvae:VQVAETask",
     "ar": "mmgen.models.autoregressive:ARTask",
     "masked": "mmgen.models.masked:MaskedTask",
+    "bimodal": "mmgen.models.bimodal:BimodalTask",
 }
 
 # What ``mmgen evaluate`` computes where it applies: key of the report -> a Measure.
