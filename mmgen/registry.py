@@ -40,6 +40,7 @@ MEASURES: dict[str, str] = {
     "r_precision": "mmgen.evaluation:R_PRECISION",
     "r_precision_image_to_text": "mmgen.evaluation:R_PRECISION_IMAGE_TO_TEXT",
     "r_precision_text_to_image": "mmgen.evaluation:R_PRECISION_TEXT_TO_IMAGE",
+    "binding": "mmgen.evaluation:BINDING",
 }
 
 # name -> the class of a data set
