@@ -17,6 +17,7 @@ from typing import Any
 METHODS: dict[str, str] = {
     "cgan": "mmgen.models.cgan:CGANTask",
     "damsm": "mmgen.models.damsm:DAMSMTask",
+    "align": "mmgen.models.alignment:AlignmentTask",
     "vae": "mmgen.models.vae:VAETask",
     "cvae": "mmgen.models.vae:ConditionalVAETask",
     "mvae": "mmgen.models.multimodal_vae:MultimodalVAETask",

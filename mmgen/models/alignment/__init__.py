@@ -12,10 +12,18 @@ from mmgen.models.alignment.maps import (
     Maps,
     ModalityDiscriminator,
 )
+from mmgen.models.alignment.towers import (
+    AlignmentConfig,
+    AlignmentMatcher,
+    AlignmentTask,
+)
 
 __all__ = [
     "CCA",
+    "AlignmentConfig",
+    "AlignmentMatcher",
     "AlignmentNetwork",
+    "AlignmentTask",
     "AlignmentTerms",
     "Maps",
     "ModalityDiscriminator",
