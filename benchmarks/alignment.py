@@ -8,7 +8,8 @@ their captions 0, 50, 500 or all are known to be pairs; of the others both are k
 and not which belongs to which. The alignments are those of ``mmgen.models.alignment``:
 canonical correlations in closed form, and maps trained by the contrastive term, with
 the adversarial term, the cycle, or both besides; without pairs, by the latter alone.
-Asked is one true counterpart among a hundred on test scenes. Writes
+Maps are linear, or networks of one hidden layer. Asked is one true counterpart among a
+hundred on test scenes. Writes
 ``results/benchmarks/alignment.json``.
 """
 
@@ -35,8 +36,9 @@ PICTURES = "vae-shapes64"  # whose code of a picture is its features: of picture
 COMPONENTS = 32  # of the bags of words
 TRAIN, TEST = 4000, 1000  # samples
 PAIRS = (0, 50, 500, TRAIN)
-RIDGE = 0.1  # of canonical correlations, in units of the mean variance
-HIDDEN = 128  # of the maps and of their discriminators
+RIDGE = 50.0  # over the pairs: of canonical correlations, in mean variances
+MAPS = {"linear": None, "network": 128}  # -> the hidden layer
+CLOSED_FORM = "canonical correlations"
 STEPS, BATCH, RATE = 800, 128, 2e-3  # BATCH pairs, and as many of which none are known
 DIRECTIONS = ("image_to_text", "text_to_image")
 SLOW = "it trains for minutes"  # so make bench leaves it out
@@ -129,7 +131,11 @@ def samples() -> tuple[Samples, Samples]:
 
 
 def train_maps(
-    train: Samples, pairs: int, terms: tuple[float, float, float], seed: int
+    train: Samples,
+    pairs: int,
+    terms: tuple[float, float, float],
+    hidden_dim: int | None,
+    seed: int,
 ) -> Maps:
     """Maps by some of the terms, with the first pairs of an order that a seed shuffles.
 
@@ -137,12 +143,13 @@ def train_maps(
         train: samples of which these pairs are known.
         pairs: how many.
         terms: weights of the contrastive, the adversarial and the cycle term.
+        hidden_dim: of the maps; None: linear.
         seed: of the order, of the first weights and of the batches.
     """
     torch.manual_seed(seed)
     order = torch.randperm(len(train.images))
     images, captions = train.images[order], train.captions[order]
-    maps = Maps(images.shape[1], captions.shape[1], HIDDEN)
+    maps = Maps(images.shape[1], captions.shape[1], hidden_dim)
     temperature = Temperature()
     parameters = [*maps.parameters(), *temperature.parameters()]
     optimizer = torch.optim.AdamW(parameters, RATE, betas=(0.9, 0.99))
@@ -161,23 +168,26 @@ def train_maps(
     return maps.eval()
 
 
-def align(train: Samples, pairs: int, way: str, seed: int) -> Scores:
-    """One alignment, of ``TERMS`` or "canonical correlations"."""
-    if way != "canonical correlations":
-        return train_maps(train, pairs, TERMS[way], seed)
+def align(train: Samples, pairs: int, way: str, maps: str, seed: int) -> Scores:
+    """One alignment, of ``TERMS`` by maps of ``MAPS``, or in closed form."""
+    if way != CLOSED_FORM:
+        return train_maps(train, pairs, TERMS[way], MAPS[maps], seed)
     torch.manual_seed(seed)
     order = torch.randperm(len(train.images))[:pairs]
     return canonical_correlations(
-        train.images[order], train.captions[order], ridge=RIDGE
+        train.images[order], train.captions[order], ridge=RIDGE / pairs
     )
 
 
-def ways(pairs: int) -> list[str]:
-    """What is tried with so many pairs; what needs none is tried with none."""
-    if not pairs:
-        return [way for way, (contrastive, *_) in TERMS.items() if not contrastive]
-    trained = [way for way, (contrastive, *_) in TERMS.items() if contrastive]
-    return ["canonical correlations", *trained]
+def ways(pairs: int) -> list[tuple[str, str]]:
+    """Ways and maps to try with so many pairs; what needs none is tried with none."""
+    trained = [
+        (way, maps)
+        for maps in MAPS
+        for way, (contrastive, *_) in TERMS.items()
+        if bool(contrastive) == bool(pairs)
+    ]
+    return [(CLOSED_FORM, "linear"), *trained] if pairs else trained
 
 
 def retrieval(alignment: Scores, test: Samples) -> dict[str, Proportion]:
@@ -205,12 +215,13 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     began = time.process_time()
     for pairs in PAIRS:
-        for way in ways(pairs):
+        for way, maps in ways(pairs):
             runs = [
-                retrieval(align(train, pairs, way, seed), test) for seed in given.seeds
+                retrieval(align(train, pairs, way, maps, seed), test)
+                for seed in given.seeds
             ]
             values = [run[name].value for run in runs for name in DIRECTIONS]
-            row: dict[str, Any] = {"pairs": pairs, "way": way}
+            row: dict[str, Any] = {"pairs": pairs, "way": way, "maps": maps}
             for name in DIRECTIONS:
                 row[name] = pooled(run[name] for run in runs).to_json()
             row |= {"least": min(values), "largest": max(values)}
@@ -218,7 +229,7 @@ def main() -> None:
             shares = "  ".join(
                 f"{name} {row[name]['value']:.3f}" for name in DIRECTIONS
             )
-            print(f"{pairs:5} pairs  {way:26}  {shares}", flush=True)
+            print(f"{pairs:5} pairs  {way:26} {maps:8} {shares}", flush=True)
     facts = {
         "pictures": PICTURES,
         "components": COMPONENTS,
@@ -227,7 +238,7 @@ def main() -> None:
         "candidates": 100,
         "seeds": len(given.seeds),
         "steps": STEPS,
-        "ridge": RIDGE,
+        "ridge_times_pairs": RIDGE,
         "weights": {way: list(weights) for way, weights in TERMS.items()},
         "cpu_seconds": time.process_time() - began,
         "rows": rows,
