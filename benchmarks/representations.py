@@ -213,7 +213,7 @@ def main() -> None:
         model = load(name)
         space = Means(model) if isinstance(model, MultimodalVAESampler) else model
         report[kind] = {"model": name}
-        for objects in model.card["data"]["objects"]:
+        for objects in model.card["data"]["options"]["objects"]:
             found = measure(space, objects, 64, given.fit, given.count)
             report[kind][str(objects)] = found
             retrieved = found["image_to_text"]["value"]
