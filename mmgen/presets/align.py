@@ -52,7 +52,7 @@ def at_scale(scale: str, data_name: str) -> Preset:
 
 
 _ON_CPU = TrainingConfig(
-    steps=20_000,
+    steps=24_000,
     batch_size=64,
     schedule="cosine",
     warmup_steps=200,
