@@ -26,10 +26,12 @@ def at_scale(scale: str, data_name: str) -> Preset:
         training = replace(training, steps=4, batch_size=8)
     elif scale == "laptop":
         data |= {"objects": (1,)} if shapes else {}
-        config = AlignmentConfig(32, 64, 32, 64, width=16, grid=4, patch=2)
+        config = AlignmentConfig(
+            32, 64, 32, 64, width=16, grid=4, patch=2, learning_rate=4e-3
+        )
         training = replace(
             training,
-            steps=1000,
+            steps=1200,
             batch_size=64,
             warmup_steps=50,
             ema_decay=0.99,
@@ -47,12 +49,14 @@ def at_scale(scale: str, data_name: str) -> Preset:
             workers=4,
             ema_decay=0.998,
         )
-    config = replace(config, hard_negatives=shapes)
+    # A minute is better spent on more steps: of one object, captions of other pictures
+    # teach all that there is to tell apart.
+    config = replace(config, hard_negatives=shapes and scale != "laptop")
     return Preset(f"align-{data_name}-{scale}", "align", data, config, training)
 
 
 _ON_CPU = TrainingConfig(
-    steps=20_000,
+    steps=24_000,
     batch_size=64,
     schedule="cosine",
     warmup_steps=200,
