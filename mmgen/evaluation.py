@@ -351,3 +351,23 @@ R_PRECISION_IMAGE_TO_TEXT = Measure(
 R_PRECISION_TEXT_TO_IMAGE = Measure(
     _matches_only, lambda asked: _r_precision(asked, "text_to_image")
 )
+
+
+def _asked_of_two(sampler: Any, dataset: CaptionedDataset) -> bool:
+    """A matcher, about Shapes among which there are two objects."""
+    return (
+        _matches_only(sampler, dataset)
+        and isinstance(dataset, ShapesDataset)
+        and 2 in dataset.options["objects"]
+    )
+
+
+def _binding(asked: Asked) -> dict[str, Any] | None:
+    from mmgen.metrics.binding import binding_accuracy
+
+    samples = asked.samples
+    found = binding_accuracy(samples.images, samples.captions, asked.sampler)
+    return found.to_json() or None
+
+
+BINDING = Measure(_asked_of_two, _binding)

@@ -17,6 +17,7 @@ from typing import Any
 METHODS: dict[str, str] = {
     "cgan": "mmgen.models.cgan:CGANTask",
     "damsm": "mmgen.models.damsm:DAMSMTask",
+    "align": "mmgen.models.alignment:AlignmentTask",
     "vae": "mmgen.models.vae:VAETask",
     "cvae": "mmgen.models.vae:ConditionalVAETask",
     "mvae": "mmgen.models.multimodal_vae:MultimodalVAETask",
@@ -26,6 +27,7 @@ METHODS: dict[str, str] = {
     "vqvae": "mmgen.models.vqvae:VQVAETask",
     "ar": "mmgen.models.autoregressive:ARTask",
     "masked": "mmgen.models.masked:MaskedTask",
+    "bimodal": "mmgen.models.bimodal:BimodalTask",
 }
 
 # What ``mmgen evaluate`` computes where it applies: key of the report -> a Measure.
@@ -40,6 +42,7 @@ MEASURES: dict[str, str] = {
     "r_precision": "mmgen.evaluation:R_PRECISION",
     "r_precision_image_to_text": "mmgen.evaluation:R_PRECISION_IMAGE_TO_TEXT",
     "r_precision_text_to_image": "mmgen.evaluation:R_PRECISION_TEXT_TO_IMAGE",
+    "binding": "mmgen.evaluation:BINDING",
 }
 
 # name -> the class of a data set

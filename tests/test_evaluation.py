@@ -159,6 +159,22 @@ def test_a_matcher_is_asked_both_ways_about_real_pictures(
         assert result == {**expected.to_json(), "scorer": "itself"}
 
 
+def test_a_matcher_is_asked_which_colour_belongs_to_which_shape() -> None:
+    two = load_dataset("shapes", "test", SIZE, objects=(1, 2), size=150)
+
+    class First(Matcher):  # its own caption scores best, whatever the others
+        def scores(self, images: Tensor, captions: Sequence[str]) -> Tensor:
+            own = super().scores(images, captions)
+            return own - 0.001 * torch.arange(len(captions))
+
+    found = measure(First(two), two, 150, 0, "cpu")
+    assert list(found)[-1] == "binding"
+    told = found["binding"]
+    assert list(told) == ["overall", "colours", "shapes"]
+    assert told["overall"]["value"] == 1 and told["overall"]["n"] > 20
+    assert "binding" not in measure(Painter(two), two, 20, 0, "cpu")
+
+
 def test_pictures_by_a_scorer(
     shapes: CaptionedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

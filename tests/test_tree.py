@@ -20,6 +20,7 @@ TEXT = {
 }  # fmt: skip
 # The methods share chapters where they share an idea.
 CHAPTER_OF = {
+    "align": "alignment",
     "cvae": "vae",
     "mvae": "multimodal-vae",
     "vqvae": "codes",

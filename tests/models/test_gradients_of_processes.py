@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mmgen.data.batch import Batch
 from mmgen.data.shapes import TAUGHT, ShapesDataset
+from mmgen.models.alignment import AlignmentConfig, AlignmentTask
 from mmgen.models.attngan import AttnGANConfig, AttnGANTask, ModernConfig, ModernTask
 from mmgen.models.autoregressive import ARConfig, ARTask
 from mmgen.models.cgan import CGANConfig, CGANTask
@@ -63,7 +64,12 @@ CODES = VQVAEConfig(
     codes=6, code_dim=3, reduction=4, patch=2, channels=4, depth=1, restart_below=0.3
 )
 
+TOWERS = AlignmentConfig(16, 6, 4, 6, width=8, grid=4, patch=2, hard_negatives=True)
+
 CASES: dict[str, tuple[Any, Any]] = {
+    "align, clip": (AlignmentTask, TOWERS),
+    "align, sigmoid": (AlignmentTask, replace(TOWERS, objective="sigmoid")),
+    "align, triplet": (AlignmentTask, replace(TOWERS, objective="triplet")),
     "damsm": (DAMSMTask, MATCHER),
     "cgan, captions": (CGANTask, replace(GAN, objective="non-saturating")),
     "cgan, labels": (CGANTask, replace(GAN, labels=True)),

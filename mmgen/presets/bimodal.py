@@ -1,0 +1,40 @@
+"""Presets of the bimodal autoencoder."""
+
+from __future__ import annotations
+
+from mmgen.models.bimodal import BimodalConfig
+from mmgen.presets import Preset
+from mmgen.presets.autoencoders import on_cpu, picture_defaults
+from mmgen.presets.datasets import both_languages
+from mmgen.presets.measured import SHAPES
+
+
+def at_scale(scale: str, data_name: str) -> Preset:
+    """What is trained at "smoke", "laptop" or "full" scale on a data set."""
+    data, _, training = picture_defaults(scale, data_name)
+    if scale == "smoke":
+        config = BimodalConfig(8, 4, 4, 32, 16, 16)
+    elif scale == "laptop":
+        config = BimodalConfig(32, 16, 2, 128, 96, 64)
+    else:
+        config = BimodalConfig()
+        data["language"] = both_languages(data_name)
+    return Preset(f"bimodal-{data_name}-{scale}", "bimodal", data, config, training)
+
+
+PUBLISHED = (
+    Preset(
+        "bimodal-shapes64",
+        "bimodal",
+        {
+            "name": "shapes",
+            "split": "train",
+            "image_size": 64,
+            "language": "both",
+            "objects": (1, 2),
+        },
+        BimodalConfig(),
+        on_cpu(steps=8000, ema_decay=0.995),
+        measured=SHAPES,
+    ),
+)
