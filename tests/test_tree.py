@@ -21,6 +21,7 @@ TEXT = {
 # The methods share chapters where they share an idea.
 CHAPTER_OF = {
     "align": "alignment",
+    "bimodal": "alignment",
     "cvae": "vae",
     "mvae": "multimodal-vae",
     "vqvae": "codes",
