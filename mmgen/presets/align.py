@@ -31,7 +31,7 @@ def at_scale(scale: str, data_name: str) -> Preset:
         )
         training = replace(
             training,
-            steps=1200,
+            steps=1000,
             batch_size=64,
             warmup_steps=50,
             ema_decay=0.99,
