@@ -6,12 +6,13 @@ from diagrams import Diagram
 def _architecture() -> Diagram:
     diagram = Diagram(
         "Two towers and the matrix between them",
-        "A picture goes through convolutions, its mean and largest values and a linear "
-        "map to a vector v; a caption goes through a recurrent network over its words "
-        "and a linear map to a vector t. Both vectors have D numbers and are divided by "
-        "their lengths. All pictures of the batch with all captions give a matrix of "
-        "cosines, B by B, which a learned scale multiplies. Cross-entropies over rows "
-        "and over columns make the loss; entries on the diagonal are the right answers.",
+        "A picture goes through convolutions, its mean and largest values and a "
+        "linear map to a vector v; a caption goes through a recurrent network over its "
+        "words and a linear map to a vector t. Both vectors have D numbers and are "
+        "divided by their lengths. All pictures of the batch with all captions give a "
+        "matrix of cosines, B by B, which a learned scale multiplies. Cross-entropies "
+        "over rows and over columns make the loss; entries on the diagonal are the "
+        "right answers.",
     )
     diagram.row(
         x=("tensor", "pictures x\n(B, 3, H, W)"),
