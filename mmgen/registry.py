@@ -51,6 +51,7 @@ DATASETS: dict[str, str] = {
     "emoji": "mmgen.data.emoji:EmojiDataset",
     "cub": "mmgen.data.photographs:CUBDataset",
     "coco": "mmgen.data.photographs:COCODataset",
+    "folder": "mmgen.data.storage.folder:FolderDataset",  # pictures of your own
     "shards": "mmgen.data.storage.shards:ShardedDataset",  # any of these, packed
     # any of the above, seen through a frozen network once and for all
     "features": "mmgen.data.storage.features:FeatureDataset",

@@ -56,7 +56,7 @@ def at_scale(scale: str, data_name: str) -> Preset:
 
 
 _ON_CPU = TrainingConfig(
-    steps=24_000,
+    steps=10_000,
     batch_size=64,
     schedule="cosine",
     warmup_steps=200,

@@ -34,7 +34,7 @@ PUBLISHED = (
             "objects": (1, 2),
         },
         BimodalConfig(),
-        on_cpu(steps=8000, ema_decay=0.995),
+        on_cpu(steps=5000, ema_decay=0.995, precision="32-true"),
         measured=SHAPES,
     ),
 )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +51,10 @@ class PicturesError(MmgenError, RuntimeError):
 
 
 def crop(
-    picture: Image.Image, image_size: int, chance: Sequence[float] | None = None
+    picture: Image.Image,
+    image_size: int,
+    chance: Sequence[float] | None = None,
+    margin: float = 76 / 64,
 ) -> Tensor:
     """A square of a photograph: 64/76 of its shorter side, anywhere in it.
 
@@ -59,6 +63,7 @@ def crop(
         image_size: H = W of the result, pixels.
         chance: down, across, mirror: numbers in [0, 1) that place the square and, below
             1/2 in the last, mirror it. The middle, not mirrored, by default.
+        margin: the shorter side divided by that of the square, at least 1.
 
     Returns:
         Tensor of shape (3, image_size, image_size) uint8.
@@ -68,7 +73,7 @@ def crop(
     from torchvision.transforms.v2 import functional as transforms
 
     scaled = transforms.resize(
-        picture, [int(image_size * 76 / 64)], InterpolationMode.BILINEAR
+        picture, [int(image_size * margin)], InterpolationMode.BILINEAR
     )
     down, across = scaled.height - image_size, scaled.width - image_size
     if chance is None:
@@ -152,7 +157,105 @@ def name_skipped(prepared: Prepared, known: dict[str, str], dataset: str) -> Non
             )
 
 
-class Photographs(CaptionedDataset):
+class PictureFiles(CaptionedDataset):
+    """Captioned pictures that lie on disk as files, each decoded when it is asked for.
+
+    A subclass says where a picture lies and how its captions are numbered.
+    """
+
+    augment: bool  # random crops, mirroring and captions
+    margin: float = 76 / 64  # as in ``crop``
+    class_ids: np.ndarray  # (N,) int64
+    skipped: dict[str, str]  # pictures that did not decode so far
+    cure: str  # what to do about a folder of which too much does not decode
+    _attribute_table: np.ndarray | None = None
+    _boxes: np.ndarray | None = None
+
+    @abstractmethod
+    def path(self, index: int) -> Path:
+        """Where the picture at ``index`` lies."""
+
+    @abstractmethod
+    def numbered_captions(self, index: int) -> list[tuple[np.ndarray, str]]:
+        """All captions of the picture at ``index``: tokens, (T,) int64, and text."""
+
+    def prepare(self, indices: Sequence[int], epoch: int) -> Prepared:
+        """Decode, crop and pick captions; safe in a worker process.
+
+        A picture that does not decode is replaced by the next one that does, and named
+        by ``finish``.
+
+        Raises:
+            PicturesError: too many pictures in a row do not decode.
+        """
+        images, shown = [], []
+        skipped: list[tuple[str, str]] = []
+        for index in indices:
+            image, at = self._image(index, epoch, skipped)
+            images.append(image)
+            shown.append(at)
+        drawn = [self._caption(index, epoch) for index in shown]
+        tokens, lengths = padded([words for words, _ in drawn], self.max_tokens)
+        table = self._attribute_table
+        return Prepared(
+            images=torch.stack(images),
+            tokens=tokens,
+            lengths=lengths,
+            class_ids=torch.from_numpy(self.class_ids[shown]),
+            attributes=None if table is None else torch.from_numpy(table[shown]),
+            indices=torch.tensor(shown),
+            captions=[text for _, text in drawn],
+            skipped=skipped,
+        )
+
+    def finish(self, prepared: Prepared, device: torch.device | str) -> Batch:
+        """The batch on ``device``; pictures that did not decode are named here."""
+        name_skipped(prepared, self.skipped, self.name)
+        return to_batch(prepared, device)
+
+    def captions(self, index: int) -> list[str]:
+        """All captions of the picture at ``index``."""
+        return [text for _, text in self.numbered_captions(index)]
+
+    def box_of(self, index: int) -> list[float] | None:
+        """Left, top, width, height of what is to be cut out, pixels, where known."""
+        return None if self._boxes is None else self._boxes[index].tolist()
+
+    def attributes_of(self, index: int) -> list[int] | None:
+        """The row of ``Batch.attributes``."""
+        table = self._attribute_table
+        return None if table is None else table[index].tolist()
+
+    def _image(
+        self, index: int, epoch: int, skipped: list[tuple[str, str]]
+    ) -> tuple[Tensor, int]:
+        """The crop at ``index``, or of the next picture that decodes, and where."""
+        for step in range(min(GIVE_UP, len(self))):
+            at = (index + step) % len(self)
+            try:
+                picture = decode(self.path(at), self.box_of(at))
+            except UndecodableError as error:
+                skipped.append((str(self.path(at)), str(error)))
+                continue
+            chance = draws([at], epoch, 3, GEOMETRY)[0] if self.augment else None
+            return crop(picture, self.image_size, chance, self.margin), at
+        first, reason = skipped[-step - 1]
+        raise PicturesError(
+            f"{step + 1} pictures of {self.name} in a row do not decode, the first is "
+            f"{first} ({reason}). {self.cure}"
+        )
+
+    def _caption(self, index: int, epoch: int) -> tuple[np.ndarray, str]:
+        captions = self.numbered_captions(index)
+        chosen = epoch % len(captions)
+        if self.augment:
+            chance = draws([index], epoch, 1, CAPTION)[0, 0]
+            chosen = int(chance * len(captions))
+        words, text = captions[chosen]
+        return some_words(words, self.max_tokens, index, epoch), text
+
+
+class Photographs(PictureFiles):
     """A folder of captioned photographs: what CUB and COCO have in common.
 
     Args:
@@ -231,56 +334,25 @@ class Photographs(CaptionedDataset):
         self.shortened = int((lengths > max_tokens).sum())
         self.vocabulary = self.caption_file.vocabulary
         if vocabulary is not None:
-            self.vocabulary = self._other_vocabulary(vocabulary)
+            self.vocabulary = other_vocabulary(
+                vocabulary, self.caption_file.words[1:], self.caption_file.source
+            )
         place = {token: i for i, token in enumerate(self.vocabulary.tokens)}
         # the file's numbering -> ours; only its padding, 0, becomes our padding
         self._numbers = np.array(
             [0, *(place.get(word, 1) for word in self.caption_file.words[1:])]
         )
-        self.attributes: dict[str, tuple[str, ...]] = {}
-        self._attribute_table: np.ndarray | None = None
-        self._boxes: np.ndarray | None = None
+        self.attributes = {}
         self.class_ids = np.arange(len(self.keys))
-        self.skipped: dict[str, str] = {}  # pictures that did not decode so far
+        self.skipped = {}
+        self.cure = (
+            f"The data set at {root} is damaged; unpack {self.pictures_from} again."
+        )
 
     def __len__(self) -> int:
         return len(self.keys)
 
     # ------------------------------------------------------------ samples
-
-    def prepare(self, indices: Sequence[int], epoch: int) -> Prepared:
-        """Decode, crop and pick captions; safe in a worker process.
-
-        A picture that does not decode is replaced by the next one that does, and named
-        by ``finish``.
-
-        Raises:
-            PicturesError: too many pictures in a row do not decode.
-        """
-        images, shown = [], []
-        skipped: list[tuple[str, str]] = []
-        for index in indices:
-            image, at = self._image(index, epoch, skipped)
-            images.append(image)
-            shown.append(at)
-        drawn = [self._caption(index, epoch) for index in shown]
-        tokens, lengths = padded([words for words, _ in drawn], self.max_tokens)
-        table = self._attribute_table
-        return Prepared(
-            images=torch.stack(images),
-            tokens=tokens,
-            lengths=lengths,
-            class_ids=torch.from_numpy(self.class_ids[shown]),
-            attributes=None if table is None else torch.from_numpy(table[shown]),
-            indices=torch.tensor(shown),
-            captions=[text for _, text in drawn],
-            skipped=skipped,
-        )
-
-    def finish(self, prepared: Prepared, device: torch.device | str) -> Batch:
-        """The batch on ``device``; pictures that did not decode are named here."""
-        name_skipped(prepared, self.skipped, self.name)
-        return to_batch(prepared, device)
 
     def original_tokens(
         self, batch: Batch, embedding_rows: int
@@ -312,42 +384,9 @@ class Photographs(CaptionedDataset):
             )
         return original_tokens(batch.tokens, batch.lengths)
 
-    def _image(
-        self, index: int, epoch: int, skipped: list[tuple[str, str]]
-    ) -> tuple[Tensor, int]:
-        """The crop at ``index``, or of the next picture that decodes, and where."""
-        for step in range(min(GIVE_UP, len(self))):
-            at = (index + step) % len(self)
-            try:
-                picture = decode(self.path(at), self.box_of(at))
-            except UndecodableError as error:
-                skipped.append((str(self.path(at)), str(error)))
-                continue
-            chance = draws([at], epoch, 3, GEOMETRY)[0] if self.augment else None
-            return crop(picture, self.image_size, chance), at
-        first, reason = skipped[-step - 1]
-        raise PicturesError(
-            f"{step + 1} pictures of {self.name} in a row do not decode, the first is "
-            f"{first} ({reason}). The data set at {self.root} is damaged; unpack "
-            f"{self.pictures_from} again."
-        )
-
-    def _caption(self, index: int, epoch: int) -> tuple[np.ndarray, str]:
-        captions = self.numbered_captions(index)
-        chosen = epoch % len(captions)
-        if self.augment:
-            chance = draws([index], epoch, 1, CAPTION)[0, 0]
-            chosen = int(chance * len(captions))
-        words, text = captions[chosen]
-        return some_words(words, self.max_tokens, index, epoch), text
-
     def path(self, index: int) -> Path:
         """Where the picture at ``index`` lies."""
         return self.root / self.image_folder / f"{self.keys[index]}.jpg"
-
-    def captions(self, index: int) -> list[str]:
-        """All captions of the picture at ``index``."""
-        return [text for _, text in self.numbered_captions(index)]
 
     def numbered_captions(self, index: int) -> list[tuple[np.ndarray, str]]:
         """All captions of the picture at ``index``: tokens, (T,) int64, and text."""
@@ -356,15 +395,6 @@ class Photographs(CaptionedDataset):
             (self._numbers[row], " ".join(words[i] for i in row))
             for row in self._captions.of_image(index)
         ]
-
-    def box_of(self, index: int) -> list[float] | None:
-        """Left, top, width, height of what is to be cut out, pixels, where known."""
-        return None if self._boxes is None else self._boxes[index].tolist()
-
-    def attributes_of(self, index: int) -> list[int] | None:
-        """The row of ``Batch.attributes``."""
-        table = self._attribute_table
-        return None if table is None else table[index].tolist()
 
     # ------------------------------------------------------------ reading the folder
 
@@ -440,19 +470,27 @@ class Photographs(CaptionedDataset):
                 f"empty."
             )
 
-    def _other_vocabulary(self, path: str | Path) -> Vocabulary:
-        vocabulary = Vocabulary.load(path)
-        words = self.caption_file.words[1:]
-        known = sum(word in vocabulary for word in words)
-        if known < len(words) / 2:
-            raise ValueError(
-                f"vocabulary {path} knows {known} of the {len(words)} words of "
-                f"{self.caption_file.source}: it belongs to another data set."
-            )
-        if known < len(words):
-            warnings.warn(
-                f"vocabulary {path} lacks {len(words) - known} of the {len(words)} "
-                f"words of {self.caption_file.source}; they become <unk>.",
-                stacklevel=4,
-            )
-        return vocabulary
+
+def other_vocabulary(
+    path: str | Path, words: Sequence[str], source: object
+) -> Vocabulary:
+    """The vocabulary of a run, for captions that are made of these words.
+
+    Raises:
+        ValueError: it knows less than half of them, or the file is no vocabulary.
+        OSError: there is none, or it may not be read.
+    """
+    vocabulary = Vocabulary.load(path)
+    known = sum(word in vocabulary for word in words)
+    if known < len(words) / 2:
+        raise ValueError(
+            f"vocabulary {path} knows {known} of the {len(words)} words of {source}: "
+            f"it belongs to another data set."
+        )
+    if known < len(words):
+        warnings.warn(
+            f"vocabulary {path} lacks {len(words) - known} of the {len(words)} words "
+            f"of {source}; they become <unk>.",
+            stacklevel=4,
+        )
+    return vocabulary
