@@ -119,8 +119,8 @@ def probes(
         fit, count: numbers of samples.
 
     Returns:
-        Attribute -> {"pictures", "captions"}. Pictures are asked what applies to them,
-        captions what they say.
+        Attribute -> {"pictures", "captions"}, without a side that has none to ask.
+        Pictures are asked what applies to them, captions what they say.
     """
     first, then = known.batch(range(fit)), asked.batch(range(count))
     assert first.attributes is not None and then.attributes is not None
@@ -135,9 +135,11 @@ def probes(
         if first.attributes[rows, i].unique().numel() < 2:
             continue  # a count or a relation that is always the same
         probe = Probe(learned[rows], first.attributes[rows, i], len(values))
-        found[name] = {
-            "pictures": probe.right(shown[fact >= 0], fact[fact >= 0]).to_json(),
-            "captions": probe.right(told[said[:, i]], fact[said[:, i]]).to_json(),
+        sides = {"pictures": (shown, fact >= 0), "captions": (told, said[:, i])}
+        found[name] = {  # what no caption says is asked of pictures alone
+            side: probe.right(vectors[rows], fact[rows]).to_json()
+            for side, (vectors, rows) in sides.items()
+            if rows.any()
         }
     return found
 
