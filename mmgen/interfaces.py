@@ -82,6 +82,11 @@ class Examines(Alternatives, Protocol):
     ) -> Sequence[Asked]:
         """A question about each picture, from three numbers in [0, 1) a sample."""
 
+    def answered(
+        self, questions: Sequence[Any], scenes: Sequence[Any]
+    ) -> list[str | None]:
+        """Their answers about other scenes, a scene a question; None: it has none."""
+
 
 class DataInfo(Protocol):
     """What a method is built for: a data set, or only what is known about one."""

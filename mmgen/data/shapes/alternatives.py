@@ -12,8 +12,8 @@ from mmgen.data.batch import Batch
 from mmgen.data.shapes.demand import Demand
 from mmgen.data.shapes.hard_negatives import nearly_of_kind
 from mmgen.data.shapes.language import describe, language_of
-from mmgen.data.shapes.questions import Question, ask
-from mmgen.data.shapes.world import MENTIONS, RELATIONS, SceneTable
+from mmgen.data.shapes.questions import Question, answer, ask
+from mmgen.data.shapes.world import MENTIONS, RELATIONS, Scene, SceneTable
 from mmgen.data.vocabulary import Vocabulary
 
 
@@ -103,6 +103,12 @@ class ShapesAlternatives:
                 table, batch.captions, chances, strict=True
             )
         ]
+
+    def answered(
+        self, questions: Sequence[Question], scenes: Sequence[Scene]
+    ) -> list[str | None]:
+        """What each question would be answered with about another scene."""
+        return [answer(*pair) for pair in zip(questions, scenes, strict=True)]
 
     def _in_one_fact(
         self, batch: Batch, chances: Sequence[Sequence[float]]

@@ -1,0 +1,74 @@
+"""Presets of fusion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmgen.models.fusion import FusionConfig
+from mmgen.presets import Preset
+from mmgen.presets.datasets import begun, both_languages
+from mmgen.presets.measured import SHAPES
+from mmgen.training import TrainingConfig
+
+
+def at_scale(scale: str, data_name: str) -> Preset:
+    """What is trained at "smoke", "laptop" or "full" scale on a data set."""
+    size = {"smoke": 16, "laptop": 32, "full": 64}[scale]
+    language = both_languages(data_name) if scale == "full" else "en"
+    data: dict[str, Any] = begun(data_name, size, language)
+    if data_name == "shapes":
+        data["objects"] = (1,) if scale == "laptop" else (1, 2)
+    if scale == "smoke":
+        config = FusionConfig(16, feature_dim=16, width=8, grid=4, patch=2, hidden=16)
+        training = TrainingConfig(steps=3, batch_size=8)
+    elif scale == "laptop":
+        config = FusionConfig(
+            image_size=32,
+            feature_dim=64,
+            width=16,
+            grid=4,
+            patch=2,
+            hidden=64,
+            learning_rate=3e-3,
+        )
+        training = TrainingConfig(
+            steps=700,
+            batch_size=32,
+            schedule="cosine",
+            warmup_steps=50,
+            ema_decay=0.98,
+            gradient_clip=1.0,
+        )
+    else:
+        config = FusionConfig()
+        training = TrainingConfig(
+            steps=40_000,
+            batch_size=128,
+            schedule="cosine",
+            warmup_steps=500,
+            gradient_clip=1.0,
+            precision="bf16-mixed",
+            workers=2,
+        )
+    return Preset(f"fuse-{data_name}-{scale}", "fuse", data, config, training)
+
+
+PUBLISHED = (
+    Preset(
+        "fuse-shapes64",
+        "fuse",
+        {**begun("shapes", 64, "both"), "objects": (1, 2), "size": 400_000},
+        FusionConfig(),
+        # In full precision, which is twice as fast on a processor without matrix units
+        # for bfloat16.
+        TrainingConfig(
+            steps=16_000,
+            batch_size=32,
+            schedule="cosine",
+            warmup_steps=300,
+            ema_decay=0.998,
+            gradient_clip=1.0,
+        ),
+        measured=SHAPES,
+    ),
+)
