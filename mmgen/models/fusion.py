@@ -6,7 +6,9 @@ that nothing but that fact gives them away, and a caption by itself gives away n
 And what is the answer to a question about the picture? Each pair is fused to one vector
 (``mmgen.layers.fusion``), from which two linear maps tell the verdict and the answer.
 
-In training a pair loses one of its sides now and then (Neverova et al., *ModDrop*,
+The image encoder may begin as that of a model which matches pictures with captions: what
+is aligned already need only be fused (Li et al., *Align before Fuse*, NeurIPS 2021). In
+training a pair loses one of its sides now and then (Neverova et al., *ModDrop*,
 TPAMI 2016), so that the network knows what to say without it.
 """
 
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -53,13 +55,16 @@ class FusionConfig:
         "bottleneck",
     ] = "cross-attention"
     hidden: int = 128  # size of what the fusion computes with
+    # matching model whose image encoder this one begins with: a pretrained name, or a
+    # run's folder; none: from random weights
+    aligned: str = ""
     questions: int = 2  # asked of a picture in a step, beside two captions
     modality_dropout: float = 0.1  # share of pairs that lose picture or text
     learning_rate: float = 1e-3  # of AdamW
     weight_decay: float = 0.01  # of matrices
 
     TRAINING: ClassVar[frozenset[str]] = frozenset(
-        ["questions", "modality_dropout", "learning_rate", "weight_decay"]
+        ["aligned", "questions", "modality_dropout", "learning_rate", "weight_decay"]
     )
 
     def __post_init__(self) -> None:
@@ -144,6 +149,28 @@ class FusionNetwork(nn.Module):
         return self.verdict(fused), self.answer(fused)
 
 
+def begin_with(encoder: ImageEncoder, matcher: Any, name: str) -> None:
+    """Give an image encoder the weights of a matching model's.
+
+    Raises:
+        ValueError: a model that has none, or one of other sizes.
+    """
+    found = getattr(matcher, "image_encoder", None)
+    state = found.state_dict() if isinstance(found, ImageEncoder) else {}
+    own = encoder.state_dict()
+    wrong = [
+        key for key in own if key not in state or own[key].shape != state[key].shape
+    ]
+    if wrong:
+        raise ValueError(
+            f"config.aligned must name a matching model whose image encoder has the "
+            f"sizes of this one (image_size, feature_dim, width, grid and patch), such "
+            f"as damsm-shapes64 for its defaults; in {name!r} {len(wrong)} of "
+            f"{len(own)} tensors do not fit, {wrong[0]} the first."
+        )
+    encoder.load_state_dict(state)
+
+
 class FusionTask(Task):
     """The training of a fusion: verdicts on captions, and answers to questions.
 
@@ -169,15 +196,20 @@ class FusionTask(Task):
             )
         }
 
+    @staticmethod
+    def requires(config: FusionConfig) -> Mapping[str, str]:
+        """The matching model that the image encoder begins with, if there is one."""
+        return {"aligned": config.aligned} if config.aligned else NOTHING
+
     @classmethod
     def build(
         cls, config: FusionConfig, data: DataInfo, frozen: Mapping = NOTHING
     ) -> FusionTask:
-        """A task for a data set.
+        """A task for a data set, its image encoder begun as ``frozen["aligned"]``'s.
 
         Raises:
-            ValueError: pictures of another size, or a data set that does not know what
-                its pictures show.
+            ValueError: pictures of another size, a data set that does not know what its
+                pictures show, or a model without an image encoder of these sizes.
         """
         if data.image_size != config.image_size:
             raise ValueError(
@@ -189,7 +221,12 @@ class FusionTask(Task):
                 f"fuse needs a data set that can make a caption wrong in one fact and "
                 f"ask questions, such as shapes; {data.name!r} cannot."
             )
-        return cls(config, data)
+        task = cls(config, data)
+        if config.aligned:
+            network = task.networks["network"]
+            assert isinstance(network, FusionNetwork)
+            begin_with(network.pictures, frozen.get("aligned"), config.aligned)
+        return task
 
     def optimizers(self) -> dict[str, Optimizer]:
         """AdamW, whose decay leaves biases, norms and single vectors alone."""
