@@ -6,10 +6,10 @@ that nothing but that fact gives them away, and a caption by itself gives away n
 And what is the answer to a question about the picture? Each pair is fused to one vector
 (``mmgen.layers.fusion``), from which two linear maps tell the verdict and the answer.
 
-The image encoder may begin as that of a model which matches pictures with captions: what
-is aligned already need only be fused (Li et al., *Align before Fuse*, NeurIPS 2021). In
-training a pair loses one of its sides now and then (Neverova et al., *ModDrop*,
-TPAMI 2016), so that the network knows what to say without it.
+The image encoder may begin as that of a model which matches pictures with captions:
+what is aligned already need only be fused (Li et al., *Align before Fuse*, NeurIPS
+2021). In training a pair loses one of its sides now and then (Neverova et al.,
+*ModDrop*, TPAMI 2016), so that the network knows what to say without it.
 """
 
 from __future__ import annotations

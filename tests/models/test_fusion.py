@@ -19,6 +19,7 @@ from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.shapes import parse
 from mmgen.interfaces import Answers, Matches, Verifies
 from mmgen.layers.fusion import FUSIONS
+from mmgen.models.damsm import DAMSMConfig, DAMSMMatcher
 from mmgen.models.fusion import FusionConfig, FusionSampler, FusionTask
 from mmgen.pretrained import load
 from mmgen.training import Run, TrainingConfig, fit
@@ -154,6 +155,37 @@ def test_without_questions_only_verdicts_are_learned(scenes: CaptionedDataset) -
     found = new_task(scenes, questions=0).training_step(scenes.batch([1, 2]), Fixed())
     assert set(found) == {"loss", "verdict", "truth_right"}
     assert torch.equal(found["loss"], found["verdict"])
+
+
+def matcher(scenes: CaptionedDataset, **changes: Any) -> DAMSMMatcher:
+    sizes = {"feature_dim": 8, "embedding_dim": 4, "width": 4, "grid": 4, **changes}
+    config = DAMSMConfig(16, patch=2, **sizes)
+    return DAMSMMatcher(config, scenes.vocabulary, scenes.max_tokens)
+
+
+def test_the_image_encoder_begins_as_the_one_that_is_aligned(
+    scenes: CaptionedDataset,
+) -> None:
+    config, aligned = replace(TINY, aligned="some"), matcher(scenes)
+    assert FusionTask.requires(TINY) == {}
+    assert FusionTask.requires(config) == {"aligned": "some"}
+    task = FusionTask.build(config, scenes, {"aligned": aligned})
+    encoder = task.networks["network"].pictures
+    for own, other in zip(
+        encoder.state_dict().values(),
+        aligned.image_encoder.state_dict().values(),
+        strict=True,
+    ):
+        assert torch.equal(own, other) and own is not other
+    assert all(p.requires_grad for p in encoder.parameters())  # and learns further
+
+
+def test_an_aligned_model_that_does_not_fit(scenes: CaptionedDataset) -> None:
+    config = replace(TINY, aligned="some")
+    with pytest.raises(ValueError, match=r"in 'some' \d+ of \d+ tensors do not"):
+        FusionTask.build(config, scenes, {"aligned": matcher(scenes, width=8)})
+    with pytest.raises(ValueError, match="must name a matching model"):
+        FusionTask.build(config, scenes, {"aligned": torch.nn.Linear(2, 2)})
 
 
 @pytest.fixture(scope="module")
