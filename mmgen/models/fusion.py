@@ -44,6 +44,7 @@ class FusionConfig:
     width: int = 48  # channels of the image encoder's first layer
     grid: int = 8  # regions across and down
     patch: int = 4  # step of the image encoder's first layer
+    # how picture and text become one vector
     fusion: Literal[
         "concatenation",
         "sum",
