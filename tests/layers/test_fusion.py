@@ -227,12 +227,13 @@ def test_cross_attention_by_hand() -> None:
     asking = torch.cat([fusion.summary[None], fusion.enter(words[0, :2])])
     for block in fusion.blocks:
         asking = asking + attention_by_hand(block.own, asking, asking)
-        asking = asking + attention_by_hand(block.across[0], asking, regions[0])
-        wide = block.feedforward.widen(block.feedforward.norm(asking))
-        asking = asking + block.feedforward.narrow(gelu(wide))
-    last = layer_norm(asking[0], (8,), fusion.norm.weight, fusion.norm.bias)
+        read = attention_by_hand(block.across[0], asking, regions[0])
+        normal = block.norm(asking)
+        both = torch.cat([normal, read, normal * read], dim=1)
+        asking = asking + block.narrow(gelu(block.widen(both)))
+    last = layer_norm(asking, (8,), fusion.norm.weight, fusion.norm.bias)
     found = fusion([regions, words], [None, mask])[0]
-    torch.testing.assert_close(found, fusion.out(last))
+    torch.testing.assert_close(found, fusion.out(last.amax(dim=0)))
 
 
 def test_what_the_bottleneck_tells_goes_through_the_shared_tokens() -> None:
