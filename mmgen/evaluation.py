@@ -274,7 +274,7 @@ def _bits(asked: Asked) -> dict[str, Any]:
         costs.append(-nats.double().cpu() / math.log(2))
     return {
         "a_picture": float(torch.cat(costs).mean()),
-        "equal_length": asked.sampler.tokenizer.bits,
+        "equal_length": asked.sampler.bits,
     }
 
 

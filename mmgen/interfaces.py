@@ -263,6 +263,10 @@ class Reconstructs(Protocol):
 class Weighs(Protocol):
     """Knows how likely pictures are, given their captions."""
 
+    @property
+    def bits(self) -> float:
+        """What a picture costs as codes of equal length."""
+
     def log_likelihood(self, images: Tensor, captions: Sequence[str]) -> Tensor:
         """log p(codes of a picture | its caption), (B,) nats."""
 

@@ -234,6 +234,8 @@ def test_options_reach_every_drawing(shapes: CaptionedDataset) -> None:
 
 def test_wrong_options_are_no_reason_of_one_measure(shapes: CaptionedDataset) -> None:
     class Cold(Painter):
+        bits = 12.0
+
         def sample(self, captions: Any, seed: int = 0, **options: Any) -> Tensor:
             raise ValueError("warmth must be above 0")
 

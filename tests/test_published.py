@@ -77,8 +77,11 @@ def test_figures_of_the_card_are_found_again(name: str, tmp_path: Path) -> None:
     out = tmp_path / "report.json"
     evaluate([name, *short(words), "--count", str(COUNT), "--out", str(out)])
     found = json.loads(out.read_text("utf-8"))["metrics"]
-    assert dict(shares(found)).keys() == dict(shares(said)).keys() != set()
+    assert dict(shares(found)).keys() == dict(shares(said)).keys()
     assert doubted(said, found) == {}
+    if not dict(shares(said)):
+        # nothing is right or wrong in codes of emoji: the same pictures, all there are
+        assert found["reconstruction"] == pytest.approx(said["reconstruction"], 1e-3)
 
 
 def disturbed(name: str, share: float) -> Any:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-GROUPS = 4  # of a group normalisation
+from mmgen.layers.pictures import GROUPS, check_groups
 
 
 class SquareBlock(nn.Module):
@@ -31,7 +31,7 @@ class SquareBlock(nn.Module):
         self.narrow = nn.Linear(2 * channels, channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(..., channels), twice."""
+        """(..., channels) to the same."""
         return features + self.narrow(silu(self.widen(self.norm(features))))
 
 
@@ -50,7 +50,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, channels, H, W), twice."""
+        """(B, channels, H, W) to the same."""
         update = self.conv1(silu(self.norm1(features)))
         return features + self.conv2(silu(self.norm2(update)))
 
@@ -63,8 +63,7 @@ def _widths(reduction: int, patch: int, channels: int) -> list[int]:
             f"reduction must be patch x 1, 2, 4, …; got reduction {reduction} and "
             f"patch {patch}."
         )
-    if channels < GROUPS or channels % GROUPS:
-        raise ValueError(f"channels must be a multiple of {GROUPS}; got {channels}.")
+    check_groups(channels)
     return [channels * min(2**level, 4) for level in range(halvings + 1)]
 
 

@@ -21,6 +21,9 @@ def guided(told: Tensor, untold: Tensor, scale: float) -> Tensor:
     Args:
         told, untold: logits with the caption and without, of one shape.
         scale: s.
+
+    Source:
+        Ho and Salimans 2022, eq. 6, there on scores.
     """
     return told if scale == 1 else untold + scale * (told - untold)
 
@@ -63,7 +66,7 @@ def filtered(
         top_p: p in (0, 1].
 
     Returns:
-        (..., K) float32, sums of 1.
+        (..., K) float32 (of float64: float64), sums of 1.
 
     Raises:
         ValueError: as for ``check_choice``.

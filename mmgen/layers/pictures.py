@@ -20,6 +20,16 @@ LOGVAR_BOUND = 12.0
 GROUPS = 4  # of a group normalisation
 
 
+def check_groups(channels: int) -> None:
+    """Refuse channels that cannot be normalised in ``GROUPS``.
+
+    Raises:
+        ValueError: not a multiple of them, or below 1.
+    """
+    if channels < GROUPS or channels % GROUPS:
+        raise ValueError(f"channels must be a multiple of {GROUPS}; got {channels}.")
+
+
 def _widths(image_size: int, channels: int, patch: int) -> list[int]:
     """Channels at image_size / patch, half of it, and so on down to 4 pixels."""
     side = image_size // patch if patch >= 1 else 0
@@ -29,8 +39,7 @@ def _widths(image_size: int, channels: int, patch: int) -> list[int]:
             f"image_size / patch must be 8, 16, 32, 64, …, which the networks halve "
             f"down to 4; got {image_size} / {patch}."
         )
-    if channels < GROUPS or channels % GROUPS:
-        raise ValueError(f"channels must be a multiple of {GROUPS}; got {channels}.")
+    check_groups(channels)
     return [channels * min(2**level, 8) for level in range(halvings + 1)]
 
 

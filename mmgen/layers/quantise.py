@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, mse_loss
 
-EPSILON = 1e-5  # vectors a step, in average, below which a code stays where it is
+EPSILON = 1e-5  # vectors a step, on average, below which a code stays where it is
 
 
 class Quantised(NamedTuple):
@@ -57,9 +57,9 @@ class VectorQuantiser(nn.Module):
     r"""The nearest vector of a codebook.
 
     Codes move to the vectors that chose them, in one of two ways. By "gradient",
-    through :math:`\lVert \mathrm{sg}[z] - e_k \rVert^2`. By "average", where the code
-    is the mean of its vectors over the last steps, weighted by
-    :math:`\gamma^{\text{age}}`; then ``update`` must be called once a step.
+    through :math:`\lVert \mathrm{sg}[z] - e_k \rVert^2`. By "average" (exponential
+    moving average, EMA), where the code is the mean of its vectors over the last steps,
+    weighted by :math:`\gamma^{\text{age}}`; then ``update`` must be called once a step.
 
     Args:
         codes: K, at least 2.
@@ -111,7 +111,12 @@ class VectorQuantiser(nn.Module):
         self.register_buffer("sums", torch.zeros(codes, code_dim))
 
     def forward(self, vectors: Tensor) -> Quantised:
-        """Quantise vectors (..., D); losses are means over all their entries."""
+        """Quantise vectors (..., D); losses are means over all their entries.
+
+        Raises:
+            ValueError: vectors of another size.
+        """
+        _check_vectors(vectors, self.code_dim)
         flat = vectors.detach().reshape(-1, self.code_dim).float()
         # in full precision: in half of it, near codes are mistaken for each other
         with torch.autocast(vectors.device.type, enabled=False):
@@ -238,7 +243,12 @@ class FiniteScalarQuantiser(nn.Module):
         return self.reach * torch.tanh(vectors + self.shift) - self.offset
 
     def forward(self, vectors: Tensor) -> Quantised:
-        """Quantise vectors (..., D), in float32; there is nothing else to lose."""
+        """Quantise vectors (..., D), in float32; both losses are 0.
+
+        Raises:
+            ValueError: vectors of another size.
+        """
+        _check_vectors(vectors, self.code_dim)
         bounded = self.bound(vectors.float())
         rounded = straight_through(bounded, bounded.round())
         none = vectors.new_zeros(())
@@ -246,6 +256,7 @@ class FiniteScalarQuantiser(nn.Module):
         return Quantised(rounded / self.width, codes, none, none)
 
     def _number(self, rounded: Tensor) -> Tensor:
+        """The codes (...) of rounded vectors (..., D), not yet divided by ``width``."""
         digits = (rounded + self.width).round().long()  # 0..L-1 each
         return (digits * self.basis).sum(dim=-1)
 
@@ -254,6 +265,14 @@ class FiniteScalarQuantiser(nn.Module):
         levels = self.basis.new_tensor(self.levels)
         digits = codes[..., None] // self.basis % levels
         return (digits - self.width) / self.width
+
+
+def _check_vectors(vectors: Tensor, size: int) -> None:
+    # one number each would be taken as often as there are levels, without a word
+    if not vectors.ndim or vectors.shape[-1] != size:
+        raise ValueError(
+            f"vectors must be of shape (..., {size}); got {tuple(vectors.shape)}."
+        )
 
 
 def usage(codes: Tensor, size: int) -> tuple[float, float]:

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
-# Of rotary positions: the slowest pair turns once in 2 pi x this many places. The usual
-# 10,000 is for texts of thousands of words; here the longest axis has a few dozen.
+# Of rotary positions: no pair takes more than 2 pi x this many places to turn once. The
+# usual 10,000 is for texts of thousands of words; here no axis has more than dozens.
 BASE = 100.0
 INITIAL_STD = 0.02  # of fresh weights, as in GPT-2
 
@@ -39,11 +39,14 @@ class Cache:
 
 
 class Attention(nn.Module):
-    """Multi-head attention of tokens among themselves.
+    """Multi-head attention of tokens among themselves (self-attention).
 
     Args:
         width: D of a token.
-        heads: H; D / H is even.
+        heads: H; d = D / H is even.
+
+    Source:
+        Vaswani et al. 2017, section 3.2.2.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -69,9 +72,7 @@ class Attention(nn.Module):
             at: (S,) where these tokens stand in ``past``.
             past: keys and values (B, H, room, d), into which theirs are written.
         """
-        parts = self.project(tokens).unflatten(
-            2, (3, self.heads, -1)
-        )  # (B, S, 3, H, d)
+        parts = self.project(tokens).unflatten(2, (3, self.heads, -1))
         query, key, value = parts.permute(2, 0, 3, 1, 4)  # of (B, S, 3, H, d)
         if rotation is not None:
             query, key = rotate(query, rotation), rotate(key, rotation)
@@ -87,6 +88,9 @@ class Block(nn.Module):
 
     .. math:: x \leftarrow x + \mathrm{Attention}(\mathrm{norm}(x)), \quad
               x \leftarrow x + \mathrm{MLP}(\mathrm{norm}(x))
+
+    Args:
+        width, heads: as for ``Attention``.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -198,19 +202,29 @@ class Transformer(nn.Module):
             places: (S, A) int64, the place of each on every axis.
             mask: (B, S) bool, True = a real token; of padding nothing is seen. With a
                 cache, of all the tokens that it has room for.
-            at: (S,) int64, where the tokens stand among those of ``cache``.
-            cache: of the tokens before; theirs are written into it.
+            at: (S,) int64, where the tokens stand among those of ``cache``; given with
+                it, or not at all.
+            cache: of the tokens before; theirs are written into it. For causal networks
+                alone: the others would see room that is not written yet.
 
         Returns:
             (B, S, D), normalised.
 
         Raises:
-            ValueError: places on another number of axes.
+            ValueError: places on another number of axes, or a cache that cannot be
+                used.
         """
         if places.shape != (tokens.shape[1], len(self.axes)):
             raise ValueError(
                 f"places must have a row of {len(self.axes)} numbers for each of "
                 f"{tokens.shape[1]} tokens; got shape {tuple(places.shape)}."
+            )
+        if (at is None) != (cache is None):
+            raise ValueError("at and cache must be given together: one is None.")
+        if cache is not None and not self.causal:
+            raise ValueError(
+                "cache must be None where tokens see those after them: what is kept of "
+                "a token would change with every one that comes."
             )
         allowed = self._allowed(tokens, mask, at, cache)
         rotation = None
@@ -253,11 +267,15 @@ def rotary_frequencies(size: int, axes: int) -> Tensor:
     r"""By how much each pair of a query's numbers turns per place, (axes, size / 2).
 
     Pairs are dealt to the axes in turn; those of an axis turn by
-    :math:`100^{-i/n}`, i = 0..n-1, radians a place, from fast to slow.
+    :math:`100^{-i/n}`, i = 0, 1, ..., radians a place, from fast to slow, where n is
+    the number of pairs of the axis that has most. Elsewhere is 0: a pair has one axis.
 
     Args:
         size: d of a query, even.
         axes: A.
+
+    Source:
+        Su et al. 2024, section 3.2.2, on one axis and with 10,000 in place of 100.
     """
     pairs = size // 2
     each = math.ceil(pairs / axes)

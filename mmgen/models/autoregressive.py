@@ -51,8 +51,6 @@ def shifted(model: CodeTransformer, codes: Tensor) -> Tensor:
 class ARTask(CodesTask):
     """The training of an autoregressive model: to tell every code from those before."""
 
-    causal = True
-
     def _loss(
         self, tokens: Tensor, lengths: Tensor, codes: Tensor, step: Step
     ) -> dict[str, Tensor]:
@@ -161,7 +159,8 @@ class ARSampler(CodeSampler):
             captions: B.
 
         Raises:
-            ValueError: captions that cannot be read, or another number of them.
+            ValueError: captions that cannot be read, another number of them, or
+                pictures of another size.
         """
         if len(images) != len(captions):
             raise ValueError(
@@ -169,7 +168,7 @@ class ARSampler(CodeSampler):
                 f"{len(images)}."
             )
         tokens, lengths = self.read_captions(captions)
-        codes = self.tokenizer.encode(images).flatten(1)
+        codes = self._codes_of(images)
         return in_parts(self.log_probability, tokens, lengths, codes, part=PART)
 
     def log_probability(self, tokens: Tensor, lengths: Tensor, codes: Tensor) -> Tensor:
@@ -184,9 +183,12 @@ class ARSampler(CodeSampler):
 
         By Bayes' rule the caption that makes a picture likeliest is the likeliest
         caption, if all were equally likely before. A pair costs a reading of all codes.
+
+        Raises:
+            ValueError: captions that cannot be read, or pictures of another size.
         """
         tokens, lengths = self.read_captions(captions)
-        codes = self.tokenizer.encode(images).flatten(1)
+        codes = self._codes_of(images)
         rows, many = len(codes), len(tokens)
         pairs = in_parts(
             self.log_probability,
@@ -196,6 +198,16 @@ class ARSampler(CodeSampler):
             part=PART,
         )
         return pairs.view(rows, many)
+
+    def _codes_of(self, images: Tensor) -> Tensor:
+        """Codes (B, N) of pictures of the size that the network was trained on."""
+        size = self.tokenizer.image_size
+        if tuple(images.shape[1:]) != (3, size, size):
+            raise ValueError(
+                f"images must have shape (B, 3, {size}, {size}), the size that this "
+                f"model writes; got {tuple(images.shape)}."
+            )
+        return self.tokenizer.encode(images).flatten(1)
 
     def graph(self) -> Graph:
         """One token more: it, its place and the cache to logits and the cache.

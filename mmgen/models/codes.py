@@ -45,7 +45,7 @@ class CodesConfig:
     caption_dropout: float = 0.1  # share of captions left out, which guidance needs
     guidance: float = 1.0  # of drawing, where nothing else is asked for
     learning_rate: float = 2e-3  # of AdamW
-    weight_decay: float = 0.01  # of matrices
+    weight_decay: float = 0.01  # of the blocks' matrices
 
     def __post_init__(self) -> None:
         if not 0 <= self.caption_dropout < 1:
@@ -130,11 +130,8 @@ class CodeTransformer(nn.Module):
         self.pieces = nn.Embedding(codes + 1, config.width)
         nn.init.normal_(self.words.weight, std=INITIAL_STD)
         nn.init.normal_(self.pieces.weight, std=INITIAL_STD)
-        axes = (
-            max_tokens + 1,
-            side + 1,
-            side + 1,
-        )  # words, rows, columns; 0: not there
+        # words, rows, columns; place 0: not on this axis
+        axes = (max_tokens + 1, side + 1, side + 1)
         self.transformer = Transformer(
             config.width, config.depth, config.heads, axes, causal, config.positions
         )
@@ -205,6 +202,18 @@ def _from_vector(vector_dim: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(vector_dim, width), nn.GELU(), last)
 
 
+def _writer(
+    config: CodesConfig,
+    vocabulary: Vocabulary,
+    max_tokens: int,
+    tokenizer: VQVAESampler,
+    causal: bool,
+) -> CodeTransformer:
+    """A network that writes the codes of an autoencoder."""
+    codebook, side = tokenizer.codebook(), tokenizer.side
+    return CodeTransformer(config, len(vocabulary), max_tokens, codebook, side, causal)
+
+
 class CodesTask(Task):
     """The training of a model over codes, which a frozen autoencoder gives.
 
@@ -213,24 +222,19 @@ class CodesTask(Task):
         data: whose captions and pictures.
         tokenizer: the autoencoder.
 
-    A subclass sets ``causal`` and ``sampler_class``, and says its loss in ``_loss``.
+    A subclass sets ``sampler_class``, and says its loss in ``_loss``.
     """
 
     phases = averaged = ("writer",)
-    causal: ClassVar[bool]
     sampler_class: ClassVar[type[CodeSampler]]
 
     def __init__(
         self, config: CodesConfig, data: DataInfo, tokenizer: VQVAESampler
     ) -> None:
         self.config, self.data, self.tokenizer = config, data, tokenizer
-        self.model = CodeTransformer(
-            config,
-            len(data.vocabulary),
-            data.max_tokens,
-            tokenizer.codebook(),
-            tokenizer.side,
-            self.causal,
+        causal = self.sampler_class.causal
+        self.model = _writer(
+            config, data.vocabulary, data.max_tokens, tokenizer, causal
         )
         self.networks: dict[str, nn.Module] = {"writer": self.model}
 
@@ -264,19 +268,17 @@ class CodesTask(Task):
         return cls(config, data, tokenizer)
 
     def optimizers(self) -> dict[str, Optimizer]:
-        """AdamW, whose decay leaves biases, norms and tables alone."""
-        config, parameters = (
-            self.config,
-            dict(self.networks["writer"].named_parameters()),
-        )
-        matrices = [p for n, p in parameters.items() if "blocks." in n and p.ndim == 2]
-        known = {id(p) for p in matrices}
-        others = [p for p in parameters.values() if id(p) not in known]
+        """AdamW, whose decay is of the blocks' matrices alone."""
+        matrices: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
+        for name, parameter in self.networks["writer"].named_parameters():
+            decays = "blocks." in name and parameter.ndim == 2
+            (matrices if decays else others).append(parameter)
         groups: list[dict[str, Any]] = [
-            {"params": matrices, "weight_decay": config.weight_decay},
+            {"params": matrices, "weight_decay": self.config.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        return {"writer": AdamW(groups, config.learning_rate, betas=(0.9, 0.98))}
+        return {"writer": AdamW(groups, self.config.learning_rate, betas=(0.9, 0.98))}
 
     def training_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The cost of the codes of a batch, captions left out now and then."""
@@ -313,6 +315,9 @@ class CodeSampler(CaptionSampler):
         vocabulary: of the captions.
         max_tokens: T, longest caption; longer ones are cut.
         autoencoder: ``init_args`` of the ``VQVAESampler``.
+
+    A subclass sets ``causal``, whether a code sees only what stands before it, and says
+    in ``write`` how codes are drawn.
     """
 
     stored: ClassVar[tuple[str, ...]] = ("vocabulary", "max_tokens", "autoencoder")
@@ -330,14 +335,14 @@ class CodeSampler(CaptionSampler):
         self.autoencoder = dict(autoencoder)
         self.tokenizer = VQVAESampler.from_args(autoencoder)
         self.side, self.codes = self.tokenizer.side, self.tokenizer.codes
-        self.writer = CodeTransformer(
-            config,
-            len(vocabulary),
-            max_tokens,
-            self.tokenizer.codebook(),
-            self.side,
-            self.causal,
+        self.writer = _writer(
+            config, vocabulary, max_tokens, self.tokenizer, self.causal
         )
+
+    @property
+    def bits(self) -> float:
+        """What a picture costs as codes of equal length."""
+        return self.tokenizer.bits
 
     def read_open(self, codes: Tensor | None, count: int) -> Tensor:
         """Codes (count, h w) on the device, OPEN where they are to be written.

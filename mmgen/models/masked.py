@@ -54,6 +54,24 @@ class MaskedConfig(CodesConfig):
     passes: int = 10  # of drawing a picture, where nothing else is asked for
     annealing: float = 4.5  # tau, how much chance there is in what is kept at first
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.passes < 1:
+            raise ValueError(f"passes must be at least 1; got {self.passes}.")
+        check_annealing(self.annealing)
+
+
+def check_annealing(annealing: float) -> None:
+    """Refuse a size of the noise on confidences that is none.
+
+    Raises:
+        ValueError: a number outside 0..1e6.
+    """
+    if not 0 <= annealing <= MOST_ANNEALING:
+        raise ValueError(
+            f"annealing must lie in 0..{MOST_ANNEALING:.0e}; got {annealing}."
+        )
+
 
 def hidden_share(progress: Tensor | float) -> Tensor | float:
     r"""Share of hidden codes, :math:`\gamma(r) = \cos(\pi r / 2)`, r in [0, 1].
@@ -88,8 +106,6 @@ def open_counts(count: Tensor, passes: int) -> Tensor:
 
 class MaskedTask(CodesTask):
     """The training of a masked model: to tell hidden codes from the others."""
-
-    causal = False
 
     def _loss(
         self, tokens: Tensor, lengths: Tensor, codes: Tensor, step: Step
@@ -140,7 +156,8 @@ class MaskedSampler(CodeSampler):
             codes: (B, h, w) of which those that are not OPEN are kept, and seen.
             passes: how often all open codes are drawn; None: the config's.
             guidance: scale s of ``guided``; None: the config's.
-            temperature: of the draws; 0: the likeliest code.
+            temperature: of the draws; 0: the likeliest code. How sure the network is of
+                what was drawn is told at temperature 1.
             annealing: how much chance there is at first in which codes are kept, from
                 0, the surest; None: the config's.
 
@@ -160,10 +177,7 @@ class MaskedSampler(CodeSampler):
                 f"passes must lie in 1..{self.side**2}, the codes of a picture; got "
                 f"{passes}."
             )
-        if not 0 <= annealing <= MOST_ANNEALING:
-            raise ValueError(
-                f"annealing must lie in 0..{MOST_ANNEALING:.0e}; got {annealing}."
-            )
+        check_annealing(annealing)
         tokens, lengths = self.read_captions(captions)
         tokens = tokens[:, : int(lengths.max())]
         given = self.read_open(codes, len(tokens))
@@ -197,9 +211,13 @@ class MaskedSampler(CodeSampler):
             pieces = known.masked_fill(is_open, self.writer.codes)
             pieces = pieces.repeat(len(tokens) // len(pieces), 1)
             logits = self.writer(tokens, lengths, pieces, tables)
-            shares = filtered(guide(logits, scale), temperature)  # (B, N, K)
-            drawn = choose(shares, draws)
-            sure = shares.gather(2, drawn[:, :, None]).squeeze(2).log()
+            logits = guide(logits, scale)
+            believed = filtered(logits, 1.0)  # (B, N, K)
+            cooled = temperature != 1
+            drawn = choose(filtered(logits, temperature) if cooled else believed, draws)
+            # At temperature 0 every draw would have probability 1, and which are kept
+            # would have nothing to do with how sure the network is.
+            sure = believed.gather(2, drawn[:, :, None]).squeeze(2).log()
             # what is known is never drawn again, and never opened
             kept = torch.where(is_open, drawn, known)
             confidence = torch.where(is_open, sure + chance, torch.inf)

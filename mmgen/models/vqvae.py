@@ -118,7 +118,15 @@ class VQVAE(nn.Module):
 
 
 class VQVAETask(Task):
-    """Trains a ``VQVAE``: one optimiser, one phase; captions are not looked at."""
+    """Trains a ``VQVAE``: one optimiser, one phase; captions are not looked at.
+
+    Args:
+        config: of the autoencoder.
+        image_size: H = W of its pictures, a multiple of ``config.reduction``.
+
+    Raises:
+        ValueError: sizes that do not fit.
+    """
 
     phases = averaged = ("vqvae",)
 
@@ -251,8 +259,15 @@ class VQVAESampler(Sampler):
             ValueError: pictures that are not made of whole squares, or no codes.
         """
         _ = self.codes
-        assert self.model.quantiser is not None
-        return self.model.quantiser(self.latents(images).permute(0, 2, 3, 1)).codes
+        quantiser = self.model.quantiser
+        assert quantiser is not None
+
+        def codes(part: Tensor) -> Tensor:
+            return quantiser(self.latents(part).permute(0, 2, 3, 1)).codes
+
+        # The distances to all codes too are of a part: of a thousand pictures, 4,096
+        # codes at 64 places would take a gigabyte.
+        return in_parts(codes, images)
 
     @torch.no_grad()
     def paint(self, latents: Tensor) -> Tensor:

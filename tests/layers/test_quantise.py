@@ -356,6 +356,14 @@ def test_bad_codebooks_are_named(arguments: tuple, message: str) -> None:
         VectorQuantiser(*arguments)
 
 
+@pytest.mark.parametrize("shape", [(5, 1), (5, 4), (6,), ()])
+def test_vectors_that_do_not_fit_are_named(shape: tuple[int, ...]) -> None:
+    for quantiser in (VectorQuantiser(8, 3), FiniteScalarQuantiser((5, 4, 3))):
+        assert quantiser(torch.zeros(3)).codes.shape == ()
+        with pytest.raises(ValueError, match=r"vectors must be of shape \(\.\.\., 3\)"):
+            quantiser(torch.zeros(shape))
+
+
 @pytest.mark.parametrize("levels", [(), (2,), (8, 2, 5), (0,), (-3,)])
 def test_bad_levels_are_named(levels: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="levels must be at least one number, each 3"):

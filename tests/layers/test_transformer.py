@@ -389,6 +389,18 @@ def test_bad_sizes_are_named(change: dict, message: str) -> None:
         Transformer(**(good | change))
 
 
+def test_caches_that_cannot_be_used_are_named() -> None:
+    tokens, at = tokens_of(1), torch.arange(SIZE)
+    for causal in (True, False):
+        network = transformer(causal)
+        cache = network.new_cache(1, SIZE, tokens)
+        for given in ((at, None), (None, cache)):
+            with pytest.raises(ValueError, match="at and cache must be given together"):
+                network(tokens, in_line(), None, *given)
+    with pytest.raises(ValueError, match="cache must be None where tokens see those"):
+        network(tokens, in_line(), None, at, cache)
+
+
 @pytest.mark.parametrize(
     "places", [torch.zeros(7, 2), torch.zeros(6, 1), torch.zeros(7)]
 )

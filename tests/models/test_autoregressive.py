@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +19,9 @@ from mmgen.layers.logits import choose, filtered
 from mmgen.models import autoregressive
 from mmgen.models.autoregressive import ARConfig, ARSampler, ARTask, shifted
 from mmgen.models.codes import OPEN
-from mmgen.pretrained import load
 from mmgen.sampling import seeded_noise
-from mmgen.training import Run, TrainingConfig, build, fit
-from tests.models.tiny_codes import (
-    CAPTIONS,
-    SIZES,
-    autoencoder_run,
-    sampler,
-    world,
-)
+from tests.models.steps import OneStep
+from tests.models.tiny_codes import CAPTIONS, SIZES, sampler, world
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +241,22 @@ def test_the_likelihood_of_real_pictures(small: ARSampler) -> None:
     torch.testing.assert_close(scores[1, 2], other[0], rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match="one for each picture; got 4 for 5"):
         small.log_likelihood(batch.images, batch.captions[:4])
+    larger = batch.images.repeat(1, 1, 2, 2)  # would be another grid
+    for ask in (small.log_likelihood, small.scores):
+        with pytest.raises(ValueError, match=r"\(B, 3, 16, 16\).*got \(5, 3, 32, 32\)"):
+            ask(larger, batch.captions)
+
+
+def test_training_pays_what_the_likelihood_says(small: ARSampler) -> None:
+    """Its nats are those of a code on average, and its bits those of a picture."""
+    config = ARConfig(caption_dropout=0.0, **SIZES)
+    task = ARTask.build(config, world(), {"tokenizer": small.tokenizer})
+    task.model.load_state_dict(small.writer.state_dict())
+    batch = world().batch(range(9))
+    found = task.training_step(batch, OneStep())
+    nats = -small.log_likelihood(batch.images, batch.captions).mean()
+    torch.testing.assert_close(found["loss"], nats / 4)
+    torch.testing.assert_close(found["bits"], nats / math.log(2))
 
 
 # ------------------------------------------------------------------------- options
@@ -271,9 +278,7 @@ def test_guidance_is_that_of_the_equation(
     assert (expected - told).abs().max() > 0.1
 
 
-@pytest.mark.parametrize(
-    "nothing", [{"guidance": 1.0}, {"top_k": 7}, {"top_k": 10**9}, {"top_p": 1.0}]
-)
+@pytest.mark.parametrize("nothing", [{"top_k": 7}, {"top_k": 10**9}, {"top_p": 1.0}])
 def test_options_that_change_nothing(
     nothing: dict[str, Any], larger: ARSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -284,11 +289,19 @@ def test_options_that_change_nothing(
     assert torch.equal(other.shares, one.shares)
 
 
-def test_the_configs_guidance_is_taken_where_none_is_given() -> None:
-    model = sampler(ARSampler, side=4, codes=7, guidance=3.0)
+def test_guidance_one_is_none_and_the_configs_is_taken(larger: ARSampler) -> None:
+    model = sampler(ARSampler, side=4, codes=7, guidance=3.0)  # of the same weights
     many = CAPTIONS * 4
-    assert torch.equal(model.write(many), model.write(many, guidance=3.0))
-    assert not torch.equal(model.write(many), model.write(many, guidance=1.0))
+    assert torch.equal(model.write(many, guidance=1.0), larger.write(many))
+    assert torch.equal(model.write(many), larger.write(many, guidance=3.0))
+    assert not torch.equal(model.write(many), larger.write(many))
+
+
+def test_guidance_needs_empty_captions_in_training() -> None:
+    model = sampler(ARSampler, caption_dropout=0.0)
+    model.sample(CAPTIONS)
+    with pytest.raises(ValueError, match="trained with empty captions"):
+        model.sample(CAPTIONS, guidance=2.0)
 
 
 def test_temperature_zero_is_greedy(larger: ARSampler) -> None:
@@ -355,52 +368,6 @@ def test_captions_that_cannot_be_read(small: ARSampler) -> None:
         warnings.simplefilter("error")
         cut = " ".join(long.split()[: small.max_tokens])
         assert torch.equal(small.sample([cut]), images)
-
-
-# ------------------------------------------------------------------- kept and built
-
-
-def test_it_is_built_again_from_json(small: ARSampler) -> None:
-    again = ARSampler.from_args(json.loads(json.dumps(small.init_args()))).eval()
-    again.load_state_dict(small.state_dict())
-    assert torch.equal(again.sample(CAPTIONS), small.sample(CAPTIONS))
-    assert again.init_args() == json.loads(json.dumps(small.init_args()))
-
-
-@pytest.mark.slow
-def test_training_lowers_the_loss_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    data = world()
-    codes = str(autoencoder_run(tmp_path / "codes"))
-    config = ARConfig(tokenizer=codes, learning_rate=0.03, **SIZES)
-    quiet: dict[str, Any] = {"progress": "none", "tensorboard": False}
-    training = TrainingConfig(steps=30, batch_size=16, log_every=1, **quiet)
-
-    def new_task() -> Any:
-        torch.manual_seed(0)
-        return build(ARTask, config, data)
-
-    whole = fit(new_task(), data, training)
-    losses = [row["loss"] for row in whole.history]
-    assert losses[0] == pytest.approx(math.log(8), abs=0.1)  # nothing is known yet
-    assert sum(losses[-5:]) / 5 < 0.9 * losses[0]
-    bits = whole.history[-1]["bits"]
-    assert bits == pytest.approx(4 * losses[-1] / math.log(2), rel=1e-5)
-
-    out = tmp_path / "run"
-    fit(new_task(), data, replace(training, steps=13, out=out))
-    again = Run.resume(out, data, steps=30)
-    ours, theirs = (run.task.networks["writer"].state_dict() for run in (whole, again))
-    for (name, one), (_, other) in zip(ours.items(), theirs.items(), strict=True):
-        assert torch.equal(one, other), name
-    drawn = load(out).sample(CAPTIONS)
-    assert torch.equal(drawn, again.sampler().sample(CAPTIONS))
-
-
-def test_guidance_needs_empty_captions_in_training(small: ARSampler) -> None:
-    model = sampler(ARSampler, caption_dropout=0.0)
-    model.sample(CAPTIONS)
-    with pytest.raises(ValueError, match="trained with empty captions"):
-        model.sample(CAPTIONS, guidance=2.0)
 
 
 # ----------------------------------------------------------------------------- ONNX

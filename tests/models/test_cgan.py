@@ -24,6 +24,7 @@ from mmgen.models.cgan import (
 from mmgen.objectives import adversarial
 from mmgen.objectives.contrastive import pair_matching_loss
 from mmgen.objectives.labels import Labels, completed, rows_score, values_loss
+from tests.models.steps import OneStep
 
 ATTRIBUTES = {
     "person": ("woman", "man"),
@@ -98,24 +99,6 @@ def test_generator_listens_to_noise_and_to_condition() -> None:
 # ---------------------------------------------------------------------- task
 
 
-class OneStep(SimpleNamespace):
-    """The loop's step, for one process."""
-
-    def rand(self, *shape: int) -> torch.Tensor:
-        return torch.rand(*shape, generator=self.generator)
-
-    def randn(self, *shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=self.generator)
-
-    def gather(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor
-
-
-def one_step(phase: str, accumulating: bool = False) -> OneStep:
-    generator = torch.Generator().manual_seed(0)
-    return OneStep(phase=phase, accumulating=accumulating, generator=generator, rank=0)
-
-
 def shapes_batch(vocabulary: Vocabulary, size: int = 6) -> Batch:
     captions = ["a large red star", "a small blue circle"] * (size // 2)
     tokens, lengths = vocabulary.encode(captions)
@@ -154,7 +137,7 @@ def test_each_phase_reaches_its_own_networks(
                 parameter.requires_grad_(id(parameter) not in trained)
         groups = optimizers[phase].param_groups
         trained |= {id(p) for group in groups for p in group["params"]}
-        terms = task.training_step(batch, one_step(phase, accumulating))
+        terms = task.training_step(batch, OneStep(phase, accumulating))
         assert all(term.ndim == 0 and term.isfinite() for term in terms.values())
         terms["loss"].backward()
         for name, network in task.networks.items():
@@ -183,7 +166,7 @@ def test_discriminator_loss_by_hand(vocabulary: Vocabulary) -> None:
     config = replace(TINY, objective="non-saturating", matching_weight=0.7)
     task = CGANTask(config, data_info(vocabulary))
     batch = shapes_batch(vocabulary)
-    step = one_step("discriminator", accumulating=True)
+    step = OneStep("discriminator", accumulating=True)
     got = task.training_step(batch, step)["loss"]
 
     generator = torch.Generator().manual_seed(0)  # the same draws again
@@ -221,7 +204,7 @@ def test_pictures_answer_for_captions_hard_negatives_and_label_values() -> None:
     values = sum(len(v) + 1 for v in dataset.attributes.values())
     for labels, captions, count in ((False, 6, 6), (True, 12, 12 + values)):
         task = CGANTask.build(replace(TINY, labels=labels), dataset)
-        step = one_step("discriminator")
+        step = OneStep("discriminator")
         asked = task._asked(batch, task._encode(batch), step)
         assert len(asked.ids) == captions and len(asked.conditions) == count
     assert torch.equal(asked.ids[:6], batch.class_ids)
@@ -229,7 +212,7 @@ def test_pictures_answer_for_captions_hard_negatives_and_label_values() -> None:
     right, wrong = asked.conditions[:6], asked.conditions[6:12]
     assert (right != wrong).any(dim=1).all()
     # each under its own name
-    chances = one_step("discriminator").rand(6, 3).tolist()
+    chances = OneStep("discriminator").rand(6, 3).tolist()
     tokens, lengths, ids = dataset.alternatives.hard_negatives(batch, chances)
     torch.testing.assert_close(wrong, task._read(tokens, lengths))
     assert torch.equal(asked.ids[6:], ids)
@@ -243,10 +226,10 @@ def test_the_game_of_labels_by_hand() -> None:
     task = CGANTask.build(replace(TINY, labels=True, matching_weight=0.0), dataset)
     sizes = [len(values) for values in dataset.attributes.values()]
     meets = Labels.of_captions(batch, dataset.alternatives)
-    step = one_step("discriminator", accumulating=True)
+    step = OneStep("discriminator", accumulating=True)
     terms = task.training_step(batch, step)
 
-    step = one_step("discriminator", accumulating=True)  # the same draws again
+    step = OneStep("discriminator", accumulating=True)  # the same draws again
     condition = task._encode(batch)
     fakes = task._generate(condition, step).detach()
     asked = task._asked(batch, condition, step)
@@ -267,8 +250,8 @@ def test_the_game_of_labels_by_hand() -> None:
     assert_same_gradient(added, expected, task, "discriminator", "labels")
 
     # the generator's side is bounded below: nothing is gained beyond the margin
-    terms = task.training_step(batch, one_step("generator", accumulating=True))
-    step = one_step("generator", accumulating=True)
+    terms = task.training_step(batch, OneStep("generator", accumulating=True))
+    step = OneStep("generator", accumulating=True)
     fakes = task._generate(condition.detach(), step)
     asked = task._asked(batch, condition, step)
     fake = scores(fakes, asked.conditions)[:, 12:]
@@ -291,7 +274,7 @@ def test_attributes_are_left_open_now_and_then(vocabulary: Vocabulary) -> None:
     for attributes, chance in ((batch.attributes, 0.0), (open_, 1.0), (None, 1.0)):
         torch.manual_seed(0)
         task = CGANTask(config, data_info(vocabulary, **ATTRIBUTES))
-        step = one_step("discriminator")
+        step = OneStep("discriminator")
         step.rand = lambda *shape, chance=chance: torch.full(shape, chance)
         given = batch if attributes is None else replace(batch, attributes=attributes)
         told.append(task.training_step(given, step)["loss"].item())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +15,17 @@ from mmgen.models.autoregressive import ARConfig, ARTask
 from mmgen.models.codes import CodesConfig, CodeTransformer
 from mmgen.models.masked import MaskedConfig, MaskedTask
 from mmgen.models.vqvae import VQVAESampler
-from tests.models.tiny_codes import SIZES, autoencoder_config, tokenizer, world
+from mmgen.pretrained import load
+from mmgen.training import Run, TrainingConfig, build, fit
+from tests.models.tiny_codes import (
+    CAPTIONS,
+    SIZES,
+    autoencoder_config,
+    autoencoder_run,
+    sampler,
+    tokenizer,
+    world,
+)
 
 CODEBOOK = torch.randn(7, 3, generator=torch.Generator().manual_seed(0))
 TASKS = {"ar": (ARTask, ARConfig), "masked": (MaskedTask, MaskedConfig)}
@@ -43,6 +57,12 @@ def test_configs_that_cannot_be() -> None:
     assert CodesConfig(caption_dropout=0.0, guidance=1.0).guidance == 1
     with pytest.raises(ValueError, match="guidance must lie in 0"):
         CodesConfig(guidance=-1.0)
+    with pytest.raises(ValueError, match="passes must be at least 1; got 0"):
+        MaskedConfig(passes=0)
+    with pytest.raises(ValueError, match=r"annealing must lie in 0.*got nan"):
+        MaskedConfig(annealing=float("nan"))
+    with pytest.raises(ValueError, match="guidance must lie in 0"):
+        MaskedConfig(guidance=-1.0)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -102,3 +122,49 @@ def test_places_of_words_and_codes() -> None:
     ]
     with pytest.raises(ValueError, match="multiple of 2 x heads"):
         CodeTransformer(CodesConfig(width=6, heads=2), 9, 5, CODEBOOK, 2, True)
+
+
+# ------------------------------------------------------------------- kept and built
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_it_is_built_again_from_json(name: str) -> None:
+    model = sampler(TASKS[name][0].sampler_class, side=4, codes=7)
+    args = json.loads(json.dumps(model.init_args()))
+    again = type(model).from_args(args).eval()
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.sample(CAPTIONS), model.sample(CAPTIONS))
+    assert again.init_args() == args
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "nats", "changes"),
+    [("ar", "loss", {}), ("masked", "nats a hidden code", {"passes": 2})],
+)
+def test_training_lowers_the_loss_and_goes_on_where_it_stopped(
+    name: str, nats: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    task, config_class = TASKS[name]
+    data, codes = world(), str(autoencoder_run(tmp_path / "codes"))
+    config = config_class(tokenizer=codes, learning_rate=0.03, **changes, **SIZES)
+    quiet: dict[str, Any] = {"progress": "none", "tensorboard": False}
+    training = TrainingConfig(steps=40, batch_size=16, log_every=1, **quiet)
+
+    def fresh() -> Any:
+        torch.manual_seed(0)
+        return build(task, config, data)
+
+    whole = fit(fresh(), data, training)
+    paid = [row[nats] for row in whole.history]
+    assert paid[0] == pytest.approx(math.log(8), abs=0.1)  # nothing is known yet
+    assert sum(paid[-5:]) / 5 < 0.9 * paid[0]
+
+    out = tmp_path / "run"
+    fit(fresh(), data, replace(training, steps=13, out=out))
+    again = Run.resume(out, data, steps=40)
+    ours, theirs = (run.task.networks["writer"].state_dict() for run in (whole, again))
+    for (key, one), (_, other) in zip(ours.items(), theirs.items(), strict=True):
+        assert torch.equal(one, other), key
+    drawn = load(out).sample(CAPTIONS)
+    assert torch.equal(drawn, again.sampler().sample(CAPTIONS))

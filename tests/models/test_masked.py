@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mmgen.interfaces import Draws, Exports, Matches
-from mmgen.layers.logits import guided
+from mmgen.layers.logits import choose, filtered, guided
 from mmgen.models import masked
 from mmgen.models.codes import OPEN
 from mmgen.models.masked import (
@@ -27,13 +24,11 @@ from mmgen.models.masked import (
     hidden_share,
     open_counts,
 )
-from mmgen.pretrained import load
 from mmgen.sampling import seeded_noise
-from mmgen.training import Run, TrainingConfig, build, fit
+from tests.models.steps import OneStep
 from tests.models.tiny_codes import (
     CAPTIONS,
     SIZES,
-    autoencoder_run,
     sampler,
     tokenizer,
     world,
@@ -136,6 +131,9 @@ def independent() -> MaskedSampler:
     [
         (2, 0.0, ((1 - 0.3**2) + 0.7) / 2),  # the surer of two draws is kept
         (2, 1e6, 0.7),  # chance decides what is kept
+        # Of a 0 and a 1, noise half as large on log p keeps the 0 with
+        # .7^2 / (.7^2 + .3^2). (On p itself it would be drawn .740 of the time.)
+        (2, 1.0, (0.7**2 + 2 * 0.7 * 0.3 * 0.49 / 0.58 + 0.7) / 2),
         (1, 0.0, 0.7),
     ],
 )
@@ -152,8 +150,17 @@ def test_how_often_the_likelier_code_is_drawn(
     assert (drawn == 0).double().mean().item() == pytest.approx(expected, abs=0.015)
 
 
-def test_gumbel_noise() -> None:
-    """Its quantiles, and that the largest of log p + noise falls as p says."""
+def test_chance_falls_to_nothing(
+    model: MaskedSampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masked, "gumbel", torch.ones_like)
+    known, noise = torch.full((2, 16), OPEN), torch.zeros(2, 2 * 5 * 16)
+    chances = [chance for _, chance, _ in model._schedule(known, noise, 5, 4.0)]
+    for chance, expected in zip(chances, (3.2, 2.4, 1.6, 0.8, 0.0), strict=True):
+        torch.testing.assert_close(chance, torch.full((2, 16), expected))
+
+
+def test_quantiles_of_gumbel_noise() -> None:
     normal = torch.distributions.Normal(0.0, 1.0)
     expected = torch.distributions.Gumbel(0.0, 1.0)
     shares = torch.tensor([0.01, 0.2, 0.5, 0.9, 0.999])
@@ -205,6 +212,26 @@ def test_temperature_zero_takes_the_likeliest(model: MaskedSampler) -> None:
         assert torch.equal(cold, codes)
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.3, 3.0])
+def test_what_is_kept_hangs_on_the_network_at_every_temperature(
+    model: MaskedSampler, temperature: float
+) -> None:
+    """Of the draws of a first pass, those that are likeliest at temperature 1."""
+    tokens, lengths = model.read_captions(CAPTIONS)
+    with torch.no_grad():
+        logits = model.writer(tokens, lengths, torch.full((3, 16), 7))
+    noise = seeded_noise(3, 2 * 5 * 16, seed=4)
+    first, *_ = model.stages(
+        CAPTIONS, noise=noise, temperature=temperature, annealing=0.0
+    )
+    drawn = choose(filtered(logits, temperature), noise.view(3, 5, 2, 16)[:, 0, 0])
+    sure = logits.log_softmax(dim=2).gather(2, drawn[:, :, None]).squeeze(2)
+    left = int(open_counts(torch.tensor([16]), 5)[0])
+    kept = first.flatten(1) != OPEN
+    assert torch.equal(kept, sure.argsort(dim=1).argsort(dim=1) >= left)
+    assert torch.equal(first.flatten(1)[kept], drawn[kept])
+
+
 def test_noise_draws_the_same_whatever_else_is_drawn(model: MaskedSampler) -> None:
     many = [CAPTIONS[i % 3] for i in range(70)]  # more than a part
     noise = seeded_noise(70, 2 * 5 * 16, seed=6)
@@ -215,17 +242,6 @@ def test_noise_draws_the_same_whatever_else_is_drawn(model: MaskedSampler) -> No
 
 
 # ------------------------------------------------------------------------ the loss
-
-
-class Steps:
-    """A step of the loop that keeps its noise."""
-
-    def __init__(self, seed: int = 0) -> None:
-        self.generator, self.drawn = torch.Generator().manual_seed(seed), []
-
-    def rand(self, *shape: int) -> Tensor:
-        self.drawn.append(torch.rand(shape, generator=self.generator))
-        return self.drawn[-1]
 
 
 def new_task(side: int = 4, codes: int = 7, **changes: Any) -> MaskedTask:
@@ -251,10 +267,10 @@ def test_the_loss_is_of_hidden_codes_alone() -> None:
 
     task.networks["writer"] = writer  # type: ignore[assignment]
     tokens, lengths = torch.ones(rows, 3).long(), torch.full((rows,), 3)
-    free = task._loss(tokens, lengths, codes, Steps())
+    free = task._loss(tokens, lengths, codes, OneStep())
     assert free["loss"] < 1e-6
     right_where_hidden = False
-    wrong = task._loss(tokens, lengths, codes, Steps())
+    wrong = task._loss(tokens, lengths, codes, OneStep())
     hidden = asked[1] == 7
     assert torch.equal(hidden, asked[0] == 7)
     # the others are shown as they are
@@ -273,7 +289,7 @@ def test_the_share_of_hidden_codes_follows_the_cosine() -> None:
         return torch.zeros(*pieces.shape, 7)
 
     task.networks["writer"] = writer  # type: ignore[assignment]
-    rows, steps = 3000, Steps()
+    rows, steps = 3000, OneStep()
     codes = torch.zeros(rows, 16).long()
     tokens, lengths = torch.ones(rows, 3).long(), torch.full((rows,), 3)
     task._loss(tokens, lengths, codes, steps)
@@ -297,7 +313,7 @@ def test_captions_are_left_out_now_and_then() -> None:
         return {}
 
     task._loss = loss  # type: ignore[method-assign]
-    step = Steps()
+    step = OneStep()
     task.training_step(batch, step)
     dropped = step.drawn[0] < 0.5
     assert torch.equal(told[0] == 0, dropped) and 10 < dropped.sum() < 54
@@ -326,41 +342,6 @@ def test_bad_options(model: MaskedSampler, options: dict[str, Any], said: str) -
         model.sample(CAPTIONS, **options)
 
 
-# ------------------------------------------------------------------- kept and built
-
-
-def test_it_is_built_again_from_json(model: MaskedSampler) -> None:
-    again = MaskedSampler.from_args(json.loads(json.dumps(model.init_args()))).eval()
-    again.load_state_dict(model.state_dict())
-    assert torch.equal(again.sample(CAPTIONS), model.sample(CAPTIONS))
-
-
-@pytest.mark.slow
-def test_training_lowers_the_loss_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    data = world()
-    codes = str(autoencoder_run(tmp_path / "codes"))
-    config = MaskedConfig(tokenizer=codes, learning_rate=0.03, passes=2, **SIZES)
-    quiet: dict[str, Any] = {"progress": "none", "tensorboard": False}
-    training = TrainingConfig(steps=40, batch_size=16, log_every=1, **quiet)
-
-    def fresh() -> Any:
-        torch.manual_seed(0)
-        return build(MaskedTask, config, data)
-
-    whole = fit(fresh(), data, training)
-    nats = [row["nats a hidden code"] for row in whole.history]
-    assert nats[0] == pytest.approx(math.log(8), abs=0.1)  # nothing is known yet
-    assert sum(nats[-5:]) / 5 < 0.9 * nats[0]
-    out = tmp_path / "run"
-    fit(fresh(), data, replace(training, steps=13, out=out))
-    again = Run.resume(out, data, steps=40)
-    ours, theirs = (run.task.networks["writer"].state_dict() for run in (whole, again))
-    for (name, one), (_, other) in zip(ours.items(), theirs.items(), strict=True):
-        assert torch.equal(one, other), name
-    drawn = load(out).sample(CAPTIONS)
-    assert torch.equal(drawn, again.sampler().sample(CAPTIONS))
-
-
 # ----------------------------------------------------------------------------- ONNX
 
 
@@ -385,10 +366,3 @@ def test_a_file_draws_what_sample_draws(guidance: float, tmp_path: Path) -> None
             torch.from_numpy(image), images[row : row + 1], rtol=0, atol=1e-4
         )
     assert images.flatten(1).std(dim=0).max() > 0.01
-
-
-def test_a_foreign_step_is_not_needed() -> None:
-    """The loss asks its step for noise and nothing else."""
-    task, step = new_task(), SimpleNamespace(rand=Steps().rand)
-    found = task.training_step(world().batch(range(4)), step)
-    assert found["loss"].isfinite()

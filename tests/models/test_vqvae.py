@@ -19,6 +19,7 @@ from mmgen.layers.quantise import FiniteScalarQuantiser, VectorQuantiser
 from mmgen.models.vqvae import VQVAE, VQVAEConfig, VQVAESampler, VQVAETask
 from mmgen.training import Run, TrainingConfig, fit
 from mmgen.training import checkpoint as checkpoints
+from tests.models.steps import OneStep
 
 AVERAGE = VQVAEConfig(
     codes=8, code_dim=3, reduction=4, patch=2, channels=4, depth=1, learning_rate=5e-3
@@ -123,25 +124,13 @@ def test_networks_do_not_see_the_batch() -> None:
 # --- the task -------------------------------------------------------------------------
 
 
-class OneStep:
-    """The place of a batch that is a whole step."""
-
-    phase, accumulating, rank = "vqvae", False, 0
-
-    def __init__(self, index: int, global_size: int) -> None:
-        self.index, self.global_size = index, global_size
-
-    def gather(self, tensor: Tensor) -> Tensor:
-        return tensor
-
-
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_loss_is_the_sum_of_its_parts(name: str, shapes: ShapesDataset) -> None:
     config = replace(CONFIGS[name], commitment=0.6)
     task = VQVAETask.build(config, shapes)
     batch = shapes.batch(range(8))
     output = task.model(batch.images)
-    scalars = task.training_step(batch, OneStep(0, 8))
+    scalars = task.training_step(batch, OneStep(global_size=8))
     expected = (output.images - batch.images).abs().mean()
     if name in ("average", "gradient"):
         chosen = output.quantised.vectors
@@ -157,7 +146,7 @@ def test_every_parameter_gets_a_gradient_and_is_optimised(
     name: str, shapes: ShapesDataset
 ) -> None:
     task = VQVAETask.build(CONFIGS[name], shapes)
-    scalars = task.training_step(shapes.batch(range(8)), OneStep(0, 8))
+    scalars = task.training_step(shapes.batch(range(8)), OneStep(global_size=8))
     scalars["loss"].backward()
     for key, parameter in task.model.named_parameters():
         assert parameter.grad is not None and parameter.grad.any(), key
@@ -212,7 +201,7 @@ def test_the_average_takes_the_vectors_of_the_step_as_they_were(
     batch = shapes.batch(range(8))
     output = task.model(batch.images)
     before = task.model.quantiser.codebook.clone()
-    task.training_step(batch, OneStep(0, 8))
+    task.training_step(batch, OneStep(global_size=8))
     vectors = output.latents.permute(0, 2, 3, 1).flatten(0, 2)
     codes = output.quantised.codes.flatten()
     for k in range(8):
@@ -243,7 +232,9 @@ def test_the_last_vectors_of_a_step_are_not_kept(shapes: ShapesDataset) -> None:
     task = VQVAETask.build(AVERAGE, shapes)
     for index in range(2):
         for _ in range(2):
-            task.training_step(shapes.batch(range(4)), OneStep(index, 8))
+            task.training_step(
+                shapes.batch(range(4)), OneStep(index=index, global_size=8)
+            )
         assert task._chosen == []
 
 
@@ -406,6 +397,15 @@ def test_sizes_that_are_no_whole_squares_are_named(
         VQVAESampler(AVERAGE, size)
     with pytest.raises(ValueError, match=message):
         VQVAETask(AVERAGE, size)
+
+
+def test_codes_do_not_hang_on_how_many_pictures_are_given() -> None:
+    torch.manual_seed(0)
+    sampler, many = sampler_of(AVERAGE), pictures(300)  # more than a part
+    codes = sampler.encode(many)
+    assert codes.shape == (300, SIDE, SIDE) and len(codes.unique()) > 1
+    for rows in (slice(0, 2), slice(255, 258)):
+        assert torch.equal(codes[rows], sampler.encode(many[rows]))
 
 
 def test_pictures_and_codes_that_do_not_fit_are_named() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -15,6 +15,15 @@ from mmgen.data.shapes import Object, Scene, render
 from mmgen.models.autoregressive import ARSampler
 from mmgen.models.masked import MaskedSampler
 from tests.models.tiny_codes import sampler
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Beside other load, several wait for each other at every tiny operation."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -439,6 +439,11 @@ def rebuild(codes, codebooks):
             _sharpened(cut="falling.cumsum(dim=1) > p + 1e-5"),
             "the code with which the sum passes p belongs to the nucleus",
         ),
+        "a code too many where the sum is p": (
+            3,
+            _sharpened(cut="falling.cumsum(dim=1) - falling > p"),
+            "until the sum is at least p",
+        ),
         "the nucleus does not sum to one": (
             2,
             _sharpened(result="shares"),
@@ -702,6 +707,11 @@ def may_use(order):
             4,
             _ordered(inputs="torch.zeros(1, places, size, requires_grad=True)"),
             "so that nothing moves at zero",
+        ),
+        "at equal inputs": (
+            4,
+            _ordered(inputs="torch.ones(1, places, size, requires_grad=True)"),
+            "or at one",
         ),
         "gradients that add up": (
             4,
