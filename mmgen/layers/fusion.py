@@ -413,7 +413,7 @@ class CrossBlock(nn.Module):
         super().__init__()
         self.own = Attention(width, heads)
         self.across = nn.ModuleList(Attention(width, heads, dim) for dim in dims)
-        self.norm = nn.LayerNorm(width)
+        self.norm, self.read_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.widen = nn.Linear(3 * width, 4 * width)
         self.narrow = nn.Linear(4 * width, width)
 
@@ -425,8 +425,10 @@ class CrossBlock(nn.Module):
         read = torch.zeros_like(asking)
         for attention, others, mask in zip(self.across, tokens, masks, strict=True):
             read = read + attention(asking, mask, others)
-        normal = self.norm(asking)
-        both = torch.cat([normal, read, normal * read], dim=2)
+        # Of one size, or the product would begin faint: what is read is at first a mean
+        # over all that is there.
+        own_, other = self.norm(asking), self.read_norm(read)
+        both = torch.cat([own_, other, own_ * other], dim=2)
         return asking + self.narrow(gelu(self.widen(both)))
 
 
