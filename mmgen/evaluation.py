@@ -21,12 +21,15 @@ from mmgen.data.shapes import ShapesDataset
 from mmgen.errors import MmgenError
 from mmgen.interfaces import (
     NOTHING,
+    Answers,
     Describes,
     Draws,
+    Examines,
     Imagines,
     Matches,
     ReadsLabels,
     Reconstructs,
+    Verifies,
     Weighs,
 )
 from mmgen.objectives.labels import Labels
@@ -275,6 +278,18 @@ def _bits(asked: Asked) -> dict[str, Any]:
     }
 
 
+def _verification(asked: Asked) -> dict[str, Any]:
+    from mmgen.metrics.examination import verification
+
+    return verification(asked.sampler, asked.dataset, asked.count, asked.seed).to_json()
+
+
+def _answering(asked: Asked) -> dict[str, Any]:
+    from mmgen.metrics.examination import answering
+
+    return answering(asked.sampler, asked.dataset, asked.count, asked.seed).to_json()
+
+
 SEMANTIC_ACCURACY = Measure(_draws_shapes, _semantic_accuracy)
 LABELS_READ = Measure(_knows_labels, _labels_read)
 COHERENCE = Measure(
@@ -288,6 +303,18 @@ RECONSTRUCTION = Measure(
     lambda sampler, data: isinstance(sampler, Reconstructs), _reconstruction
 )
 BITS = Measure(lambda sampler, data: isinstance(sampler, Weighs), _bits)
+VERIFICATION = Measure(
+    lambda sampler, data: (
+        isinstance(sampler, Verifies) and isinstance(data.alternatives, Examines)
+    ),
+    _verification,
+)
+ANSWERING = Measure(
+    lambda sampler, data: (
+        isinstance(sampler, Answers) and isinstance(data.alternatives, Examines)
+    ),
+    _answering,
+)
 NAMING = Measure(
     lambda sampler, data: (
         _draws_roles(sampler, data)

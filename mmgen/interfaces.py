@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from mmgen.data.batch import Batch
+    from mmgen.data.examination import Examination
     from mmgen.data.vocabulary import Vocabulary
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -51,6 +52,42 @@ class Alternatives(Protocol):
         """
 
 
+class Asked(Protocol):
+    """A question about a picture, with its answer."""
+
+    @property
+    def kind(self) -> str:
+        """Of ``Examination.questions``."""
+
+    @property
+    def text(self) -> str:
+        """As a person would ask."""
+
+    @property
+    def answer(self) -> str:
+        """Of ``Examination.answers``."""
+
+
+@runtime_checkable
+class Examines(Alternatives, Protocol):
+    """Alternatives that can examine a model, as a data set's ``examination`` says."""
+
+    def wrong_captions(
+        self, batch: Batch, chances: Sequence[Sequence[float]]
+    ) -> tuple[list[str], list[str]]:
+        """As ``hard_negatives``, but texts, and of which kind each wrong fact is."""
+
+    def questions(
+        self, batch: Batch, chances: Sequence[Sequence[float]]
+    ) -> Sequence[Asked]:
+        """A question about each picture, from three numbers in [0, 1) a sample."""
+
+    def answered(
+        self, questions: Sequence[Any], scenes: Sequence[Any]
+    ) -> list[str | None]:
+        """Their answers about other scenes, a scene a question; None: it has none."""
+
+
 class DataInfo(Protocol):
     """What a method is built for: a data set, or only what is known about one."""
 
@@ -62,6 +99,7 @@ class DataInfo(Protocol):
     attributes: dict[str, tuple[str, ...]]  # column of Batch.attributes -> its values
     synonyms: Mapping[str, str]  # words that stand for words of these values
     alternatives: Alternatives | None  # what its captions leave open, if it knows
+    examination: Examination | None  # what can be asked about its pictures, if it knows
 
 
 class Step(Protocol):
@@ -231,6 +269,28 @@ class Weighs(Protocol):
 
     def log_likelihood(self, images: Tensor, captions: Sequence[str]) -> Tensor:
         """log p(codes of a picture | its caption), (B,) nats."""
+
+
+@runtime_checkable
+class Verifies(Protocol):
+    """Says whether captions are true of pictures, and if not, which fact is wrong."""
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """What it may say: "true" first, then kinds of facts that are wrong."""
+
+    def verify(self, images: Tensor | None, captions: Sequence[str] | None) -> Tensor:
+        """The probability of every verdict, (B, V); None: without this side."""
+
+
+@runtime_checkable
+class Answers(Protocol):
+    """Answers questions about pictures."""
+
+    def answer(
+        self, images: Tensor | None, questions: Sequence[str] | None
+    ) -> list[str]:
+        """An answer for each pair, of a closed list; None: without this side."""
 
 
 @runtime_checkable

@@ -28,6 +28,7 @@ METHODS: dict[str, str] = {
     "ar": "mmgen.models.autoregressive:ARTask",
     "masked": "mmgen.models.masked:MaskedTask",
     "bimodal": "mmgen.models.bimodal:BimodalTask",
+    "fuse": "mmgen.models.fusion:FusionTask",
 }
 
 # What ``mmgen evaluate`` computes where it applies: key of the report -> a Measure.
@@ -39,6 +40,8 @@ MEASURES: dict[str, str] = {
     "labels_read": "mmgen.evaluation:LABELS_READ",
     "reconstruction": "mmgen.evaluation:RECONSTRUCTION",
     "bits": "mmgen.evaluation:BITS",
+    "verification": "mmgen.evaluation:VERIFICATION",
+    "answers": "mmgen.evaluation:ANSWERING",
     "r_precision": "mmgen.evaluation:R_PRECISION",
     "r_precision_image_to_text": "mmgen.evaluation:R_PRECISION_IMAGE_TO_TEXT",
     "r_precision_text_to_image": "mmgen.evaluation:R_PRECISION_TEXT_TO_IMAGE",

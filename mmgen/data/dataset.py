@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mmgen.data.batch import Batch
+from mmgen.data.examination import Examination
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.data.workers import handed_over, or_failure
 
@@ -91,6 +92,7 @@ class CaptionedDataset(ABC):
     options: dict[str, Any]  # what load_dataset needs besides, to make this set again
     synonyms: Mapping[str, str] = MappingProxyType({})  # words for words of values
     alternatives: Alternatives | None = None  # what its captions leave open, if known
+    examination: Examination | None = None  # what can be asked about it, if known
     shortened: int = 0  # captions longer than T: they lose words, others in every epoch
 
     @abstractmethod

@@ -11,6 +11,7 @@ from typing import Any
 
 from mmgen.configs import check_arguments, to_json
 from mmgen.data.dataset import CaptionedDataset
+from mmgen.data.examination import Examination
 from mmgen.data.files import read_object, refuse_addresses
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.interfaces import Alternatives, DataInfo, Task
@@ -30,6 +31,7 @@ def describe(
     task: Task, dataset: CaptionedDataset, config: TrainingConfig
 ) -> dict[str, Any]:
     """What makes a run again: config.json, and part of every checkpoint."""
+    asked = dataset.examination
     return {
         "task": class_path(type(task)),
         "config": class_path(type(task.config)),
@@ -39,6 +41,7 @@ def describe(
             "max_tokens": dataset.max_tokens,
             "attributes": {k: list(v) for k, v in dataset.attributes.items()},
             "synonyms": dict(dataset.synonyms),
+            **({} if asked is None else {"examination": asked.to_json()}),
         },
         "training": to_json(config),
     }
@@ -107,6 +110,7 @@ class Known:
     max_tokens: int
     attributes: dict[str, tuple[str, ...]]
     synonyms: Mapping[str, str]
+    examination: Examination | None
     alternatives: Alternatives | None = None  # training alone asks for them
 
 
@@ -134,6 +138,7 @@ def known_data(folder: Path, about: dict[str, Any]) -> DataInfo | None:
         known["max_tokens"],
         {name: tuple(values) for name, values in known["attributes"].items()},
         known["synonyms"],
+        Examination.from_json(known["examination"]) if "examination" in known else None,
     )
 
 

@@ -16,7 +16,13 @@ from mmgen.data.shapes import (
     parse,
     sample_scenes,
 )
-from mmgen.data.shapes.hard_negatives import nearly, wrong_in_one_fact
+from mmgen.data.shapes.demand import ObjectDemand
+from mmgen.data.shapes.hard_negatives import (
+    WRONG_KINDS,
+    nearly,
+    nearly_of_kind,
+    wrong_in_one_fact,
+)
 
 CHANCES = np.random.default_rng(0).random((3000, 2)).tolist()
 
@@ -121,3 +127,77 @@ def test_a_batch_gets_captions_of_its_languages(language):
 def test_data_that_cannot_tell_says_so():
     dataset = load_dataset("emoji", "train", 16, subset="roles")
     assert dataset.alternatives is None
+
+
+# What a changed fact leaves as it was: all but these parts of a demand's groups.
+_PARTS = {
+    "shape": ("colour", "size", "position", "count"),
+    "colour": ("shape", "size", "position", "count"),
+    "size": ("shape", "colour", "position", "count"),
+    "position": ("shape", "colour", "size", "count"),
+    "number": ("shape", "colour", "size", "position"),
+}
+
+
+def _rest(demand: Demand, parts: tuple[str, ...]) -> Counter:
+    rows = [group for group in demand.objects for _ in range(group.count)]
+    kept = [tuple(getattr(g, part) for part in parts if part != "count") for g in rows]
+    return Counter(kept) if "count" in parts else Counter(set(kept))
+
+
+def test_the_kind_says_what_is_wrong():
+    """Each kind is decided anew from the two demands, and all kinds occur."""
+    seen: Counter[str] = Counter()
+    for scene, chance in zip(sample_scenes(3000, seed=7), CHANCES, strict=True):
+        right = facts(scene)
+        kind, wrong = nearly_of_kind(right, *chance)
+        assert wrong == nearly(right, *chance)
+        seen[kind] += 1
+        same_groups = right.objects == wrong.objects
+        assert (kind == "background") == (right.background != wrong.background)
+        assert (kind == "relation") == (
+            right.relation != wrong.relation and same_groups
+        )
+        assert (kind == "number") == (right.count != wrong.count)
+        if kind in _PARTS:
+            assert _rest(right, _PARTS[kind]) == _rest(wrong, _PARTS[kind])
+        if kind == "binding":  # the same shapes, and the same colours, bound anew
+            for part in ("shape", "colour"):
+                assert _rest(right, (part,)) == _rest(wrong, (part,))
+            assert not same_groups
+    assert set(seen) == set(WRONG_KINDS)
+    assert min(seen.values()) > 30
+
+
+def test_two_exchanges_that_turn_a_relation_around_are_a_wrong_relation():
+    """A red circle left of a red square: shapes exchanged, or right of it, is one."""
+    pair = (ObjectDemand("circle", "red"), ObjectDemand("square", "red"))
+    right = Demand(pair, "left of")
+    made = {
+        nearly_of_kind(right, which, what)
+        for which in np.linspace(0, 0.999, 40)
+        for what in np.linspace(0, 0.999, 12)
+    }
+    kinds: dict[Demand, set[str]] = {}
+    for kind, wrong in made:
+        kinds.setdefault(wrong, set()).add(kind)
+    assert all(len(found) == 1 for found in kinds.values())
+    assert kinds[Demand(pair, "right of")] == {"relation"}
+    assert "binding" not in {kind for kind, _ in made}
+
+
+def test_of_a_batch_texts_and_kinds_are_those_of_the_hard_negatives():
+    data = load_dataset("shapes", "train", 16, language="both", size=64)
+    batch = data.batch(range(32))
+    chances = np.random.default_rng(1).random((32, 3)).tolist()
+    tokens, lengths, ids = data.alternatives.hard_negatives(batch, chances)
+    captions, kinds = data.alternatives.wrong_captions(batch, chances)
+    again, sizes = data.vocabulary.encode(captions, data.max_tokens)
+    assert torch.equal(tokens, again) and torch.equal(lengths, sizes)
+    assert [parse(caption).id for caption in captions] == ids.tolist()
+    made = [
+        nearly_of_kind(Demand.of_id(right), *chance[:2])[0]
+        for right, chance in zip(batch.class_ids.tolist(), chances, strict=True)
+    ]
+    assert kinds == made
+    assert data.alternatives.wrong_captions(batch[:0], []) == ([], [])

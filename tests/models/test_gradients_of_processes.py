@@ -20,6 +20,7 @@ from mmgen.models.attngan import AttnGANConfig, AttnGANTask, ModernConfig, Moder
 from mmgen.models.autoregressive import ARConfig, ARTask
 from mmgen.models.cgan import CGANConfig, CGANTask
 from mmgen.models.damsm import DAMSMConfig, DAMSMMatcher, DAMSMTask
+from mmgen.models.fusion import FusionConfig, FusionTask
 from mmgen.models.masked import MaskedConfig, MaskedTask
 from mmgen.models.multimodal_vae import MultimodalVAEConfig, MultimodalVAETask
 from mmgen.models.reader import ReaderConfig, ReaderTask
@@ -38,6 +39,9 @@ pytestmark = pytest.mark.slow
 PROCESSES, BATCH, SEED = 2, 8, 5
 MATCHER = DAMSMConfig(
     16, feature_dim=6, embedding_dim=4, width=8, grid=4, dropout=0.0, word_range=1.0
+)
+FUSION = FusionConfig(
+    16, feature_dim=8, width=4, grid=4, patch=2, hidden=8, modality_dropout=0.5
 )
 STAGES: dict[str, Any] = {
     "sizes": (8, 16),
@@ -78,6 +82,8 @@ CASES: dict[str, tuple[Any, Any]] = {
     "attngan-modern": (ModernTask, ModernConfig(**STAGES, augment=True)),
     "attngan-modern, captions": (ModernTask, ModernConfig(**STAGES, labels=False)),
     "reader": (ReaderTask, ReaderConfig(feature_dim=6, embedding_dim=4)),
+    "fuse": (FusionTask, FUSION),
+    "fuse, vectors": (FusionTask, replace(FUSION, fusion="gated")),
     "vae": (VAETask, VAEConfig(**PICTURES)),
     "cvae": (ConditionalVAETask, ConditionalVAEConfig(**PICTURES, **CONDITION)),
     "mvae": (MultimodalVAETask, MultimodalVAEConfig(**PICTURES, **TEXTS)),

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from mmgen.data.batch import Batch
 from mmgen.data.shapes.demand import Demand
-from mmgen.data.shapes.hard_negatives import nearly
+from mmgen.data.shapes.hard_negatives import nearly_of_kind
 from mmgen.data.shapes.language import describe, language_of
-from mmgen.data.shapes.world import MENTIONS, RELATIONS, SceneTable
+from mmgen.data.shapes.questions import Question, answer, ask
+from mmgen.data.shapes.world import MENTIONS, RELATIONS, Scene, SceneTable
 from mmgen.data.vocabulary import Vocabulary
 
 
@@ -79,22 +80,54 @@ class ShapesAlternatives:
         self, batch: Batch, chances: Sequence[Sequence[float]]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Captions with one fact changed, in the languages of the right ones."""
-        wrong = [
-            nearly(Demand.of_id(identity), which, what)
+        captions, _, wrong = self._in_one_fact(batch, chances)
+        tokens, lengths = self.vocabulary.encode(captions, self.max_tokens)
+        device = batch.class_ids.device
+        ids = torch.tensor([demand.id for demand in wrong], device=device)
+        return tokens.to(device), lengths.to(device), ids
+
+    def wrong_captions(
+        self, batch: Batch, chances: Sequence[Sequence[float]]
+    ) -> tuple[list[str], list[str]]:
+        """Those of ``hard_negatives`` as text, and their kinds, of ``WRONG_KINDS``."""
+        return self._in_one_fact(batch, chances)[:2]
+
+    def questions(
+        self, batch: Batch, chances: Sequence[Sequence[float]]
+    ) -> list[Question]:
+        """A question about each picture, in the language of its caption."""
+        _, table = _known(batch)
+        return [
+            ask(scene, language_of(caption), *chance)
+            for scene, caption, chance in zip(
+                table, batch.captions, chances, strict=True
+            )
+        ]
+
+    def answered(
+        self, questions: Sequence[Question], scenes: Sequence[Scene]
+    ) -> list[str | None]:
+        """What each question would be answered with about another scene."""
+        return [answer(*pair) for pair in zip(questions, scenes, strict=True)]
+
+    def _in_one_fact(
+        self, batch: Batch, chances: Sequence[Sequence[float]]
+    ) -> tuple[list[str], list[str], list[Demand]]:
+        """Captions wrong in one fact, these facts' kinds, and what they demand."""
+        made = [
+            nearly_of_kind(Demand.of_id(identity), which, what)
             for identity, (which, what, _) in zip(
                 batch.class_ids.tolist(), chances, strict=True
             )
         ]
         captions = [
             describe(demand, language_of(right), int(words * 2**31))
-            for demand, right, (_, _, words) in zip(
-                wrong, batch.captions, chances, strict=True
+            for (_, demand), right, (_, _, words) in zip(
+                made, batch.captions, chances, strict=True
             )
         ]
-        tokens, lengths = self.vocabulary.encode(captions, self.max_tokens)
-        device = batch.class_ids.device
-        ids = torch.tensor([demand.id for demand in wrong], device=device)
-        return tokens.to(device), lengths.to(device), ids
+        kinds, wrong = zip(*made, strict=True) if made else ((), ())
+        return captions, list(kinds), list(wrong)
 
 
 def _known(batch: Batch) -> tuple[Tensor, SceneTable]:

@@ -16,6 +16,7 @@ from mmgen.data.shapes.alternatives import ShapesAlternatives
 from mmgen.data.shapes.demand import Demand
 from mmgen.data.shapes.drawing import check_image_size, draw
 from mmgen.data.shapes.language import MAX_TOKENS, describe, vocabulary
+from mmgen.data.shapes.questions import examination
 from mmgen.data.shapes.world import (
     BACKGROUNDS,
     COLOURS,
@@ -166,6 +167,7 @@ class ShapesDataset(CaptionedDataset):
         self.alternatives = ShapesAlternatives(
             self.vocabulary, self.max_tokens, tuple(attributes)
         )
+        self.examination = examination(language)
         self._languages = ("en", "zh") if language == "both" else (language,)
         # Drawn order is random, so that no picture shows which object is "the other":
         # a judge could not learn the labels of pairs in it.

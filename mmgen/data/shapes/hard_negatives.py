@@ -24,6 +24,13 @@ from mmgen.data.shapes.world import (
     SIZES,
 )
 
+# Kinds of facts of which a caption may have one wrong. "binding": which of two groups
+# has which shape or colour.
+WRONG_KINDS = (
+    *("number", "shape", "colour", "size"),
+    *("position", "relation", "binding", "background"),
+)
+_EXCHANGES = ("shapes exchanged", "colours exchanged")
 _VALUES = {"shape": SHAPES, "colour": COLOURS, "size": SIZES, "position": POSITIONS}
 _Groups = list[ObjectDemand]
 _Options = Callable[[], Iterator[Demand]]
@@ -44,12 +51,27 @@ def nearly(demand: Demand, which: float, what: float) -> Demand:
         shape that are held out of training are not made: they would be learned as
         always wrong.
     """
-    kinds = list(_kinds(demand).values())
-    first = int(which * len(kinds))
-    for kind in kinds[first:] + kinds[:first]:
-        options = _wrong(demand, kind)
+    return nearly_of_kind(demand, which, what)[1]
+
+
+def nearly_of_kind(demand: Demand, which: float, what: float) -> tuple[str, Demand]:
+    """``nearly``, and which kind of fact is wrong in it, of ``WRONG_KINDS``.
+
+    The kind is one: where to exchange two shapes, or two colours, is to turn the
+    relation around, as of a red circle left of a red square, the relation is wrong.
+    """
+    kinds = _kinds(demand)
+    names = list(kinds)
+    first = int(which * len(names))
+    for name in names[first:] + names[:first]:
+        options = _wrong(demand, kinds[name])
         if options:
-            return options[int(what * len(options))]
+            chosen = options[int(what * len(options))]
+            if name not in _EXCHANGES:
+                return name, chosen
+            turned = _wrong(demand, kinds["relation"]) if "relation" in kinds else []
+            alike = chosen.id in [option.id for option in turned]
+            return ("relation" if alike else "binding"), chosen
     raise AssertionError(f"every shape of {demand} could be another one")
 
 

@@ -117,7 +117,7 @@ _ZH_BARE = ("圆", "方块", "三角", "五角星", "星星", "星", "爱心", "
 _ZH_EARLIER = "号颜部架四方图形块侧位于点盘"
 
 
-class _Choices:
+class Choices:
     """Choices that are all spelled out by one integer."""
 
     def __init__(self, rng: int) -> None:
@@ -154,10 +154,10 @@ def describe(scene: Scene | Demand, language: str = "en", rng: int = 0) -> str:
     one_of("language", language, ("en", "zh"))
     demand = facts(scene) if isinstance(scene, Scene) else scene
     write = _describe_english if language == "en" else _describe_chinese
-    return write(demand, _Choices(rng))
+    return write(demand, Choices(rng))
 
 
-def _order(demand: Demand, choices: _Choices) -> tuple[list[ObjectDemand], str | None]:
+def _order(demand: Demand, choices: Choices) -> tuple[list[ObjectDemand], str | None]:
     """The groups in the order of telling: any order states the same facts."""
     groups, relation = list(demand.objects), demand.relation
     turn = choices.below(len(groups))
@@ -171,7 +171,7 @@ def plural(noun: str) -> str:
     return noun + ("es" if noun.endswith(("x", "ss")) else "s")
 
 
-def _english_group(group: ObjectDemand, choices: _Choices, alone: bool) -> str:
+def _english_group(group: ObjectDemand, choices: Choices, alone: bool) -> str:
     words = []
     if group.size is not None:
         words.append(choices.plainly(EN_SIZES[group.size]))
@@ -194,14 +194,14 @@ def _english_group(group: ObjectDemand, choices: _Choices, alone: bool) -> str:
     return f"{choices.any(EN_GROUPS).format(number) if alone else number} {phrase}"
 
 
-def _english_position(position: str, choices: _Choices) -> str:
+def _english_position(position: str, choices: Choices) -> str:
     place = choices.any(EN_POSITIONS[position])
     corner = " corner" if position != "center" and choices.below(2) else ""
     word = choices.any(("in", "at"))
     return f"{'in' if place == 'middle' else word} the {place}{corner}"
 
 
-def _describe_english(demand: Demand, choices: _Choices) -> str:
+def _describe_english(demand: Demand, choices: Choices) -> str:
     groups, relation = _order(demand, choices)
     alone = len(groups) == 1
     phrases = [_english_group(group, choices, alone) for group in groups]
@@ -228,7 +228,7 @@ def _describe_english(demand: Demand, choices: _Choices) -> str:
     return f"{frame}{text}{ground}"
 
 
-def _chinese_nouns(groups: list[ObjectDemand], choices: _Choices) -> dict[str, str]:
+def _chinese_nouns(groups: list[ObjectDemand], choices: Choices) -> dict[str, str]:
     """A noun for every shape: a caption calls like things alike."""
     nouns = {}
     for shape in dict.fromkeys(group.shape for group in groups):
@@ -278,7 +278,7 @@ def _chinese_phrase(
     return f"{counted}{size}{colour}色{noun}"
 
 
-def _chinese_phrases(groups: list[ObjectDemand], choices: _Choices) -> list[str]:
+def _chinese_phrases(groups: list[ObjectDemand], choices: Choices) -> list[str]:
     """The groups, counted and coloured in one way."""
     nouns = _chinese_nouns(groups, choices)
     style = max(choices.below(4) - 1, 0) if len(groups) < 3 else 1
@@ -303,7 +303,7 @@ def _chinese_phrases(groups: list[ObjectDemand], choices: _Choices) -> list[str]
     ]
 
 
-def _describe_chinese(demand: Demand, choices: _Choices) -> str:
+def _describe_chinese(demand: Demand, choices: Choices) -> str:
     groups, relation = _order(demand, choices)
     phrases = _chinese_phrases(groups, choices)
     alone = len(groups) == 1
