@@ -400,8 +400,24 @@ def check_heads(hidden: int, depth: int, heads: int) -> None:
         )
 
 
+@torch.no_grad()
+def begin_as_identity(linear: nn.Linear, width: int) -> None:
+    """Make a map hand on what it is given, every ``width`` of its outputs once more.
+
+    Of fewer inputs than outputs, the rest begins as 0; of more, the rest is unread.
+    """
+    for part in linear.weight.split(width):
+        nn.init.eye_(part)
+    nn.init.zeros_(linear.bias)
+
+
 class CrossBlock(nn.Module):
     """One block of ``CrossAttention``.
+
+    Tokens are at first compared as they are: all maps of the attention to others begin
+    as the identity. Of encoders that are aligned already, a word so begins with a look
+    at the regions that it fits; from random maps the network would first have to find
+    out how to compare.
 
     Args:
         width: of a token that asks.
@@ -413,6 +429,9 @@ class CrossBlock(nn.Module):
         super().__init__()
         self.own = Attention(width, heads)
         self.across = nn.ModuleList(Attention(width, heads, dim) for dim in dims)
+        for linear in self.across.modules():
+            if isinstance(linear, nn.Linear):
+                begin_as_identity(linear, width)
         self.norm, self.read_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.widen = nn.Linear(3 * width, 4 * width)
         self.narrow = nn.Linear(4 * width, width)
@@ -467,6 +486,7 @@ class CrossAttention(Fusion):
         super().__init__(dims, feature_dim, hidden)
         check_heads(hidden, depth, heads)
         self.enter = nn.Linear(dims[-1], hidden)
+        begin_as_identity(self.enter, hidden)
         self.summary = nn.Parameter(torch.randn(hidden) / 2)
         self.blocks = nn.ModuleList(
             CrossBlock(hidden, heads, dims[:-1]) for _ in range(depth)

@@ -6,9 +6,8 @@ that nothing but that fact gives them away, and a caption by itself gives away n
 And what is the answer to a question about the picture? Each pair is fused to one vector
 (``mmgen.layers.fusion``), from which two linear maps tell the verdict and the answer.
 
-The image encoder may begin as that of a model which matches pictures with captions:
-what is aligned already need only be fused (Li et al., *Align before Fuse*, NeurIPS
-2021). In training a pair loses one of its sides now and then (Neverova et al.,
+Both encoders may begin as those of a model which matches pictures with captions: what
+is aligned already need only be fused (Li et al., *Align before Fuse*, NeurIPS 2021). In training a pair loses one of its sides now and then (Neverova et al.,
 *ModDrop*, TPAMI 2016), so that the network knows what to say without it.
 """
 
@@ -44,6 +43,7 @@ class FusionConfig:
     width: int = 48  # channels of the image encoder's first layer
     grid: int = 8  # regions across and down
     patch: int = 4  # step of the image encoder's first layer
+    embedding_dim: int = 64  # of a token's vector
     # how picture and text become one vector
     fusion: Literal[
         "concatenation",
@@ -56,8 +56,8 @@ class FusionConfig:
         "bottleneck",
     ] = "cross-attention"
     hidden: int = 128  # size of what the fusion computes with
-    # matching model whose image encoder this one begins with: a pretrained name, or a
-    # run's folder; none: from random weights
+    # matching model whose encoders these begin with: a pretrained name, or a run's
+    # folder; none: from random weights
     aligned: str = ""
     questions: int = 2  # asked of a picture in a step, beside two captions
     modality_dropout: float = 0.1  # share of pairs that lose picture or text
@@ -97,9 +97,13 @@ class FusionNetwork(nn.Module):
         width, sizes = config.feature_dim, (config.width, config.grid, config.patch)
         self.pictures = ImageEncoder.small(config.image_size, width, *sizes)
         # The picture's own feature is one token more, the first.
-        self.places = nn.Parameter(torch.randn(config.grid**2 + 1, width) / 2)
+        self.places = nn.Parameter(torch.randn(config.grid**2 + 1, width) / 10)
         self.texts = TextEncoder(
-            vocabulary_size, width, width, dropout=0.0, word_range=UNIT_RANGE
+            vocabulary_size,
+            config.embedding_dim,
+            width,
+            dropout=0.0,
+            word_range=UNIT_RANGE,
         )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
         self.fusion: Fusion = FUSIONS[config.fusion](
@@ -112,7 +116,7 @@ class FusionNetwork(nn.Module):
         """Tokens of pictures (B, 3, H, W), (B, 1 + R, D): the whole, then regions."""
         regions, whole = self.pictures(images)
         tokens = torch.cat([whole[:, None], regions.flatten(2).mT], dim=1)
-        return self.norms[0](tokens + self.places)
+        return self.norms[0](tokens) + self.places
 
     def forward(
         self,
@@ -150,26 +154,40 @@ class FusionNetwork(nn.Module):
         return self.verdict(fused), self.answer(fused)
 
 
-def begin_with(encoder: ImageEncoder, matcher: Any, name: str) -> None:
-    """Give an image encoder the weights of a matching model's.
+def begin_with(
+    network: FusionNetwork, vocabulary: Vocabulary, matcher: Any, name: str
+) -> None:
+    """Give both encoders the weights of a matching model's.
+
+    Tokens that it does not know keep the vectors that they have.
 
     Raises:
-        ValueError: a model that has none, or one of other sizes.
+        ValueError: a model that has no such encoders, or some of other sizes.
     """
-    found = getattr(matcher, "image_encoder", None)
-    state = found.state_dict() if isinstance(found, ImageEncoder) else {}
-    own = encoder.state_dict()
+    own: dict[str, Tensor] = {}
+    for part, encoder in (("image", network.pictures), ("text", network.texts)):
+        state = encoder.state_dict()
+        own |= {f"{part}_encoder.{key}": value for key, value in state.items()}
+    given = dict(matcher.state_dict())
+    known = getattr(matcher, "vocabulary", None)
+    table = "text_encoder.embedding.weight"
+    if isinstance(known, Vocabulary) and given.get(table, own[table]).ndim == 2:
+        vectors, rows = own[table].clone(), dict(zip(known.tokens, given[table]))
+        given[table] = torch.stack(
+            [rows.get(t, v) for t, v in zip(vocabulary.tokens, vectors, strict=True)]
+        )
     wrong = [
-        key for key in own if key not in state or own[key].shape != state[key].shape
+        key for key in own if key not in given or own[key].shape != given[key].shape
     ]
     if wrong:
         raise ValueError(
-            f"config.aligned must name a matching model whose image encoder has the "
-            f"sizes of this one (image_size, feature_dim, width, grid and patch), such "
-            f"as damsm-shapes64 for its defaults; in {name!r} {len(wrong)} of "
-            f"{len(own)} tensors do not fit, {wrong[0]} the first."
+            f"config.aligned must name a matching model whose encoders have the sizes "
+            f"of these (image_size, feature_dim, width, grid, patch and "
+            f"embedding_dim), such as damsm-shapes64 for the defaults; in {name!r} "
+            f"{len(wrong)} of {len(own)} tensors do not fit, {wrong[0]} the first."
         )
-    encoder.load_state_dict(state)
+    for key, value in own.items():
+        value.copy_(given[key])
 
 
 class FusionTask(Task):
@@ -199,18 +217,18 @@ class FusionTask(Task):
 
     @staticmethod
     def requires(config: FusionConfig) -> Mapping[str, str]:
-        """The matching model that the image encoder begins with, if there is one."""
+        """The matching model that the encoders begin with, if there is one."""
         return {"aligned": config.aligned} if config.aligned else NOTHING
 
     @classmethod
     def build(
         cls, config: FusionConfig, data: DataInfo, frozen: Mapping = NOTHING
     ) -> FusionTask:
-        """A task for a data set, its image encoder begun as ``frozen["aligned"]``'s.
+        """A task for a data set, its encoders begun as those of ``frozen["aligned"]``.
 
         Raises:
             ValueError: pictures of another size, a data set that does not know what its
-                pictures show, or a model without an image encoder of these sizes.
+                pictures show, or a model without encoders of these sizes.
         """
         if data.image_size != config.image_size:
             raise ValueError(
@@ -226,7 +244,7 @@ class FusionTask(Task):
         if config.aligned:
             network = task.networks["network"]
             assert isinstance(network, FusionNetwork)
-            begin_with(network.pictures, frozen.get("aligned"), config.aligned)
+            begin_with(network, task.vocabulary, frozen["aligned"], config.aligned)
         return task
 
     def optimizers(self) -> dict[str, Optimizer]:

@@ -59,7 +59,7 @@ PUBLISHED = (
         # In full precision, which is twice as fast on a processor without matrix units
         # for bfloat16.
         TrainingConfig(
-            steps=15_500,
+            steps=10_000,
             batch_size=32,
             schedule="cosine",
             warmup_steps=300,
