@@ -357,8 +357,8 @@ class Attention(nn.Module):
             others = tokens
         else:
             others = self.other_norm(others)
-        key, value = self._heads(self.key_value(others)).chunk(2, dim=-1)
-        query = self._heads(self.query(tokens))
+        parts = (self.query(tokens), *self.key_value(others).chunk(2, dim=2))
+        query, key, value = map(self._heads, parts)
         # With nothing to see a softmax is 0 / 0: then all is seen, and dropped.
         any_there = mask.any(dim=1)[:, None]  # (B, 1)
         allowed = (mask | ~any_there)[:, None, None]  # (B, 1, 1, R)

@@ -7,8 +7,9 @@ And what is the answer to a question about the picture? Each pair is fused to on
 (``mmgen.layers.fusion``), from which two linear maps tell the verdict and the answer.
 
 Both encoders may begin as those of a model which matches pictures with captions: what
-is aligned already need only be fused (Li et al., *Align before Fuse*, NeurIPS 2021). In training a pair loses one of its sides now and then (Neverova et al.,
-*ModDrop*, TPAMI 2016), so that the network knows what to say without it.
+is aligned already need only be fused (Li et al., *Align before Fuse*, NeurIPS 2021).
+In training a pair loses one of its sides now and then (Neverova et al., *ModDrop*,
+TPAMI 2016), so that the network knows what to say without it.
 """
 
 from __future__ import annotations
@@ -171,11 +172,11 @@ def begin_with(
     given = dict(matcher.state_dict())
     known = getattr(matcher, "vocabulary", None)
     table = "text_encoder.embedding.weight"
-    if isinstance(known, Vocabulary) and given.get(table, own[table]).ndim == 2:
-        vectors, rows = own[table].clone(), dict(zip(known.tokens, given[table]))
-        given[table] = torch.stack(
-            [rows.get(t, v) for t, v in zip(vocabulary.tokens, vectors, strict=True)]
-        )
+    if isinstance(known, Vocabulary) and table in given:
+        rows = dict(zip(known.tokens, given[table], strict=True))
+        vectors = zip(vocabulary.tokens, own[table].clone(), strict=True)
+        if own[table].shape[1:] == given[table].shape[1:]:
+            given[table] = torch.stack([rows.get(token, v) for token, v in vectors])
     wrong = [
         key for key in own if key not in given or own[key].shape != given[key].shape
     ]

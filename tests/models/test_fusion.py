@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from mmgen.data import load_dataset
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.shapes import parse
+from mmgen.data.vocabulary import Vocabulary
 from mmgen.interfaces import Answers, Matches, Verifies
 from mmgen.layers.fusion import FUSIONS
 from mmgen.models.damsm import DAMSMConfig, DAMSMMatcher
@@ -25,7 +26,14 @@ from mmgen.pretrained import load
 from mmgen.training import Run, TrainingConfig, fit
 
 TINY = FusionConfig(
-    16, feature_dim=8, width=4, grid=4, patch=2, hidden=8, modality_dropout=0.0
+    16,
+    feature_dim=8,
+    width=4,
+    grid=4,
+    patch=2,
+    embedding_dim=4,
+    hidden=8,
+    modality_dropout=0.0,
 )
 
 
@@ -163,27 +171,51 @@ def matcher(scenes: CaptionedDataset, **changes: Any) -> DAMSMMatcher:
     return DAMSMMatcher(config, scenes.vocabulary, scenes.max_tokens)
 
 
-def test_the_image_encoder_begins_as_the_one_that_is_aligned(
-    scenes: CaptionedDataset,
-) -> None:
+def test_encoders_begin_as_those_that_are_aligned(scenes: CaptionedDataset) -> None:
     config, aligned = replace(TINY, aligned="some"), matcher(scenes)
     assert FusionTask.requires(TINY) == {}
     assert FusionTask.requires(config) == {"aligned": "some"}
     task = FusionTask.build(config, scenes, {"aligned": aligned})
-    encoder = task.networks["network"].pictures
-    for own, other in zip(
-        encoder.state_dict().values(),
-        aligned.image_encoder.state_dict().values(),
-        strict=True,
+    network = task.networks["network"]
+    known = len(scenes.vocabulary)
+    for own, other in (
+        (network.pictures, aligned.image_encoder),
+        (network.texts, aligned.text_encoder),
     ):
-        assert torch.equal(own, other) and own is not other
-    assert all(p.requires_grad for p in encoder.parameters())  # and learns further
+        given = other.state_dict()
+        for key, value in own.state_dict().items():
+            # questions have words that captions do not
+            begun = value[:known] if key == "embedding.weight" else value
+            assert torch.equal(begun, given[key]) and value is not given[key], key
+        assert all(p.requires_grad for p in own.parameters())  # and learns further
+
+
+def test_tokens_keep_their_vectors_in_another_order(scenes: CaptionedDataset) -> None:
+    """Where the matcher's words stand elsewhere, and some are not there at all."""
+    first, *others = scenes.vocabulary.tokens[2:]
+    tokens = (*scenes.vocabulary.tokens[:2], *reversed(others))
+    aligned = DAMSMMatcher(
+        matcher(scenes).config, Vocabulary(tokens, "both"), scenes.max_tokens
+    )
+    torch.manual_seed(0)
+    fresh = new_task(scenes).networks["network"].texts.embedding.weight
+    torch.manual_seed(0)
+    config = replace(TINY, aligned="some")
+    task = FusionTask.build(config, scenes, {"aligned": aligned})
+    found = task.networks["network"].texts.embedding.weight
+    given = aligned.text_encoder.embedding.weight
+    places = {token: i for i, token in enumerate(tokens)}
+    for i, token in enumerate(task.vocabulary.tokens):
+        wanted = given[places[token]] if token in places else fresh[i]
+        assert torch.equal(found[i], wanted), token
+    assert first not in places
 
 
 def test_an_aligned_model_that_does_not_fit(scenes: CaptionedDataset) -> None:
     config = replace(TINY, aligned="some")
-    with pytest.raises(ValueError, match=r"in 'some' \d+ of \d+ tensors do not"):
-        FusionTask.build(config, scenes, {"aligned": matcher(scenes, width=8)})
+    for changes in ({"width": 8}, {"embedding_dim": 8}):
+        with pytest.raises(ValueError, match=r"in 'some' \d+ of \d+ tensors do not"):
+            FusionTask.build(config, scenes, {"aligned": matcher(scenes, **changes)})
     with pytest.raises(ValueError, match="must name a matching model"):
         FusionTask.build(config, scenes, {"aligned": torch.nn.Linear(2, 2)})
 

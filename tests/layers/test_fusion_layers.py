@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import gelu, layer_norm, softmax
+from torch.nn.functional import gelu, layer_norm, pad, softmax
 
 from mmgen.layers.fusion import (
     FUSIONS,
@@ -22,6 +22,7 @@ from mmgen.layers.fusion import (
     Pool,
     Sum,
     WeightedMean,
+    begin_as_identity,
 )
 
 DIMS, SIZES, BATCH = (6, 5, 4), (7, 1, 3), 5
@@ -210,13 +211,35 @@ def attention_by_hand(layer: torch.nn.Module, asks: Tensor, answers: Tensor) -> 
     other = (
         layer.norm(answers) if layer.other_norm is None else layer.other_norm(answers)
     )
-    both = layer.key_value(other).unflatten(1, (layer.heads, -1))
+    keys, values = layer.key_value(other).chunk(2, dim=1)
     size = query.shape[1] // layer.heads
-    heads = []
-    for h, part in enumerate(query.split(size, dim=1)):
-        key, value = both[:, h].chunk(2, dim=1)
-        heads.append(softmax(part @ key.T / size**0.5, dim=1) @ value)
+    heads = [
+        softmax(part @ key.T / size**0.5, dim=1) @ value
+        for part, key, value in zip(
+            *(x.split(size, dim=1) for x in (query, keys, values)), strict=True
+        )
+    ]
     return layer.out(torch.cat(heads, dim=1))
+
+
+def test_cross_attention_begins_by_comparing_tokens_as_they_are() -> None:
+    """Of aligned tokens, one reads first of all what is nearest to it."""
+    torch.manual_seed(0)
+    block = CrossAttention((8, 8), 3, 8, depth=1, heads=1).blocks[0]
+    tokens = torch.randn(1, 5, 8)
+    normal = layer_norm(tokens, (8,))
+    attention = softmax(normal @ normal.mT / 8**0.5, dim=2)
+    found = block.across[0](tokens, torch.ones(1, 5, dtype=torch.bool), tokens)
+    torch.testing.assert_close(found, attention @ normal)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 6), (6, 6), (8, 6)])
+def test_a_map_begins_as_the_identity(inputs: int, outputs: int) -> None:
+    linear = torch.nn.Linear(inputs, 2 * outputs)
+    begin_as_identity(linear, outputs)
+    given = torch.randn(4, inputs)
+    kept = pad(given, (0, max(outputs - inputs, 0)))[:, :outputs]
+    assert torch.equal(linear(given), torch.cat([kept, kept], dim=1))
 
 
 def test_cross_attention_by_hand() -> None:
@@ -228,8 +251,8 @@ def test_cross_attention_by_hand() -> None:
     for block in fusion.blocks:
         asking = asking + attention_by_hand(block.own, asking, asking)
         read = attention_by_hand(block.across[0], asking, regions[0])
-        normal = block.norm(asking)
-        both = torch.cat([normal, read, normal * read], dim=1)
+        own, read = block.norm(asking), block.read_norm(read)
+        both = torch.cat([own, read, own * read], dim=1)
         asking = asking + block.narrow(gelu(block.widen(both)))
     last = layer_norm(asking, (8,), fusion.norm.weight, fusion.norm.bias)
     found = fusion([regions, words], [None, mask])[0]
