@@ -5,7 +5,8 @@
 Two tasks, each fusion with as many parameters as the others:
 
 - *both*: is a caption true of a picture, and if not, which fact is wrong? A side alone
-  says nothing. Trained is the laptop model of ``mmgen train fuse``, end to end.
+  says nothing. Trained is the laptop model of ``mmgen train fuse``, end to end from
+  encoders that are aligned already.
 - *each*: what are shape, colour, size, position and background of the one object? A
   picture of coarse patches tells it, and a caption in English and one in Chinese tell
   a part of it each, every fact with chance one half. So each of the three is of use,
@@ -40,7 +41,7 @@ from mmgen.metrics.examination import verification
 from mmgen.metrics.interval import Proportion, pooled
 from mmgen.models.fusion import FusionTask
 from mmgen.presets import find
-from mmgen.training import fit, reproducible
+from mmgen.training import build, fit, reproducible
 
 SLOW = "it trains for many minutes"  # so make bench leaves it out
 LABELS = ("shape", "colour", "size", "position", "background")
@@ -58,7 +59,7 @@ def parameters(module: nn.Module) -> int:
 def equal(name: str, dims: Sequence[int], feature_dim: int, budget: int) -> int:
     """The ``hidden`` with which a fusion comes nearest to a number of parameters."""
     heads = 4 if name in ("cross-attention", "bottleneck") else 1
-    sizes = range(heads, 2048, heads)
+    sizes = range(heads, 4096, heads)
     low, high = 0, len(sizes) - 1
     while low < high:  # the number grows with hidden
         middle = (low + high) // 2
@@ -84,7 +85,7 @@ def both(name: str, seed: int, steps: int, pictures: int) -> dict[str, Any]:
     data = load_dataset(**PRESET.data)
     reproducible(seed)
     config = replace(PRESET.config, fusion=name, hidden=hidden)
-    task = FusionTask.build(config, data)
+    task = build(FusionTask, config, data)
     count = parameters(task.networks["network"].fusion)
     settings = replace(
         PRESET.training, steps=steps, accelerator="cpu", progress="none", seed=seed

@@ -23,12 +23,9 @@ def at_scale(scale: str, data_name: str) -> Preset:
         config = FusionConfig(16, feature_dim=16, width=8, grid=4, patch=2, hidden=16)
         training = TrainingConfig(steps=3, batch_size=8)
     elif scale == "laptop":
-        # Captions that state a colour, a shape and sometimes the background: the fewer
-        # facts, the sooner each is compared.
-        data |= {"kinds": ("colours",)} if data_name == "shapes" else {}
-        config = FusionConfig(hidden=64, aligned=aligned)
+        config = FusionConfig(aligned=aligned)
         training = TrainingConfig(
-            steps=500,
+            steps=400,
             batch_size=16,
             schedule="cosine",
             warmup_steps=50,
