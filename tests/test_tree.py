@@ -23,6 +23,7 @@ CHAPTER_OF = {
     "align": "alignment",
     "bimodal": "alignment",
     "cvae": "vae",
+    "fuse": "fusion",
     "mvae": "multimodal-vae",
     "vqvae": "codes",
     "ar": "autoregression",
