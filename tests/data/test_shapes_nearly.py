@@ -16,7 +16,7 @@ from mmgen.data.shapes import (
     parse,
     sample_scenes,
 )
-from mmgen.data.shapes.demand import ObjectDemand
+from mmgen.data.shapes.demand import ObjectDemand, canonical
 from mmgen.data.shapes.hard_negatives import (
     WRONG_KINDS,
     nearly,
@@ -106,6 +106,20 @@ def test_the_kind_of_fact_that_is_wrong_is_known(pairs):
 def test_pairs_that_training_never_shows_are_not_made(pairs):
     named = {(g.colour, g.shape) for _, wrong in pairs for g in wrong.objects}
     assert not named & HELD_OUT and len(named) > 30
+
+
+def test_captions_of_held_out_pairs_keep_them():
+    """Nothing but its one wrong fact tells a wrong caption from the right one."""
+    held_out = sorted(HELD_OUT)[:2]
+    things = tuple(ObjectDemand(shape, colour, "small") for colour, shape in held_out)
+    demand = canonical(things, "right of", "white")
+    options = wrong_in_one_fact(demand)
+    assert set(options) >= {"shape", "colour", "size", "relation", "background"}
+    for wrong in options["size"] + options["relation"] + options["background"]:
+        assert {(g.colour, g.shape) for g in wrong.objects} == set(held_out)
+    for found in options.values():
+        named = {(g.colour, g.shape) for wrong in found for g in wrong.objects}
+        assert not (named & HELD_OUT) - set(held_out)
 
 
 @pytest.mark.parametrize("language", ["en", "zh", "both"])

@@ -48,8 +48,8 @@ def nearly(demand: Demand, which: float, what: float) -> Demand:
 
     Returns:
         A demand that no picture meets together with the first. Pairs of colour and
-        shape that are held out of training are not made: they would be learned as
-        always wrong.
+        shape that are held out of training are not made, unless the demand has them
+        itself: they would be learned as always wrong.
     """
     return nearly_of_kind(demand, which, what)[1]
 
@@ -82,13 +82,14 @@ def wrong_in_one_fact(demand: Demand) -> dict[str, list[Demand]]:
 
 
 def _wrong(demand: Demand, kind: _Options) -> list[Demand]:
+    own = {(group.colour, group.shape) for group in demand.objects}
     return [
         option
         for option in kind()
         if option.id != demand.id
         # two alike have no relation that a caption could tell
         and (option.relation is None or len(option.objects) == 2)
-        and not any((g.colour, g.shape) in HELD_OUT for g in option.objects)
+        and not any((g.colour, g.shape) in HELD_OUT - own for g in option.objects)
     ]
 
 
