@@ -1,9 +1,10 @@
 r"""Fusion: what picture and text say together, and neither alone.
 
 Two questions need both. Is this caption true of this picture, and if not, which kind of
-fact is wrong in it? Half of the captions are true; the others have one fact changed, so
-that nothing but that fact gives them away, and a caption by itself gives away nothing.
-And what is the answer to a question about the picture? Each pair is fused to one vector
+fact is wrong in it? Half of the captions are true; the others have one fact changed.
+What a caption gives away by itself is measured: nothing about one object; but where two
+are the most, who counts three is never right. And what is the answer to a question
+about the picture? Each pair is fused to one vector
 (``mmgen.layers.fusion``), from which two linear maps tell the verdict and the answer.
 
 Both encoders may begin as those of a model which matches pictures with captions: what
