@@ -39,7 +39,7 @@ from mmgen.data.vocabulary import Vocabulary
 from mmgen.layers.fusion import FUSIONS, Fusion
 from mmgen.metrics.examination import verification
 from mmgen.metrics.interval import Proportion, pooled
-from mmgen.models.fusion import FusionTask
+from mmgen.models.fusion import FusionNetwork, FusionTask
 from mmgen.presets import find
 from mmgen.training import build, fit, reproducible
 
@@ -86,7 +86,9 @@ def both(name: str, seed: int, steps: int, pictures: int) -> dict[str, Any]:
     reproducible(seed)
     config = replace(PRESET.config, fusion=name, hidden=hidden)
     task = build(FusionTask, config, data)
-    count = parameters(task.networks["network"].fusion)
+    network = task.networks["network"]
+    assert isinstance(network, FusionNetwork)
+    count = parameters(network.fusion)
     settings = replace(
         PRESET.training, steps=steps, accelerator="cpu", progress="none", seed=seed
     )
@@ -140,7 +142,7 @@ class World:
         for row, told, rng in zip(
             self.labels.tolist(), self.told[side].tolist(), words, strict=True
         ):
-            said = {
+            said: dict[str, Any] = {
                 name: LABEL_VALUES[name][value] if tells else None
                 for name, value, tells in zip(LABELS, row, told, strict=True)
             }

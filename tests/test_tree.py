@@ -23,6 +23,7 @@ CHAPTER_OF = {
     "align": "alignment",
     "bimodal": "alignment",
     "cvae": "vae",
+    "fuse": "fusion",
     "mvae": "multimodal-vae",
     "vqvae": "codes",
     "ar": "autoregression",
@@ -31,7 +32,12 @@ CHAPTER_OF = {
 }
 # An assignment asks about its own chapter, and these two about the next one too: the
 # question on experts is the multimodal chapter's, and models of codes need codes.
-ASSIGNMENT_OF = {"multimodal-vae": "vae", "autoregression": "codes"}
+# Fusion is practised in its exercises; handed in is what it begins with, alignment.
+ASSIGNMENT_OF = {
+    "multimodal-vae": "vae",
+    "autoregression": "codes",
+    "fusion": "alignment",
+}
 
 
 def _files() -> list[Path]:

@@ -218,6 +218,7 @@ def _told(folder: str | Path) -> tuple[dict[str, Any], TrainingConfig]:
 
 
 def _report(run: Run) -> None:
+    from mmgen.interfaces import Draws
     from mmgen.training.devices import main_process
 
     if not run.history or not run.folder or not main_process():
@@ -228,4 +229,7 @@ def _report(run: Run) -> None:
         f"{run.folder}: {steps} steps in {run.manifest['seconds']:.0f} s "
         f"({run.manifest['stopped'].replace('_', ' ')}); {losses}"
     )
-    print(f'next: mmgen sample {run.folder} "…" --out picture.png')
+    if isinstance(run.sampler(), Draws):
+        print(f'next: mmgen sample {run.folder} "…" --out picture.png')
+    else:
+        print(f"next: mmgen evaluate {run.folder}")

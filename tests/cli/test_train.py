@@ -69,6 +69,12 @@ class TestTrain:
         assert main([*words, "--out", str(tmp_path / "b")]) == 0
         assert capsys.readouterr().out == ""
 
+    def test_what_cannot_draw_is_measured_next(self, tmp_path, capsys):
+        out = tmp_path / "towers"
+        words = ["train", "align", "--scale", "smoke", "--data-size", "8", *QUIET]
+        assert main([*words, "--out", str(out)]) == 0
+        assert capsys.readouterr().out.endswith(f"next: mmgen evaluate {out}\n")
+
     def test_resume(self, run, tmp_path, capsys):
         copy = tmp_path / "copy"
         shutil.copytree(run, copy)
