@@ -17,7 +17,7 @@ def at_scale(scale: str, data_name: str) -> Preset:
     data: dict[str, Any] = begun(data_name, 16 if scale == "smoke" else 64, language)
     if data_name == "shapes":
         data["objects"] = (1,) if scale == "laptop" else (1, 2)
-    # What is aligned already is fused in a tenth of the steps.
+    # What is aligned already need only be fused.
     aligned = "damsm-shapes64" if data_name == "shapes" else ""
     if scale == "smoke":
         config = FusionConfig(16, feature_dim=16, width=8, grid=4, patch=2, hidden=16)
