@@ -405,6 +405,8 @@ def test_every_method_is_built_on_a_folder(method: str, scenes: Path) -> None:
     refused = None
     if method == "reader":  # it learns labels, which a folder does not have
         refused = "attributes"
+    elif method == "fuse":  # nobody knows what else its pictures show
+        refused = "ask questions, such as shapes; 'folder' cannot"
     elif task_class.requires(preset.config):
         refused = "Train one first"
     if refused:

@@ -58,6 +58,7 @@ class AlignmentConfig:
     width: int = 48  # channels of the image encoder's first layer
     grid: int = 8  # cells of its map across and down; the picture is read from half
     patch: int = 4  # step of its first layer
+    # what makes pairs near: CLIP's cross-entropy, SigLIP's sigmoids, VSE++'s triplets
     objective: Literal["clip", "sigmoid", "triplet"] = "clip"
     hard_negatives: bool = False  # captions wrong in one fact are negatives too
     learning_rate: float = 2e-3  # of Adam
