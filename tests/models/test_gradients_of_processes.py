@@ -18,6 +18,7 @@ from mmgen.data.shapes import TAUGHT, ShapesDataset
 from mmgen.models.alignment import AlignmentConfig, AlignmentTask
 from mmgen.models.attngan import AttnGANConfig, AttnGANTask, ModernConfig, ModernTask
 from mmgen.models.autoregressive import ARConfig, ARTask
+from mmgen.models.bimodal import BimodalConfig, BimodalTask
 from mmgen.models.cgan import CGANConfig, CGANTask
 from mmgen.models.damsm import DAMSMConfig, DAMSMMatcher, DAMSMTask
 from mmgen.models.fusion import FusionConfig, FusionTask
@@ -86,6 +87,7 @@ CASES: dict[str, tuple[Any, Any]] = {
     "fuse, vectors": (FusionTask, replace(FUSION, fusion="gated")),
     "vae": (VAETask, VAEConfig(**PICTURES)),
     "cvae": (ConditionalVAETask, ConditionalVAEConfig(**PICTURES, **CONDITION)),
+    "bimodal": (BimodalTask, BimodalConfig(5, 4, 1, 16, 8, 6)),
     "mvae": (MultimodalVAETask, MultimodalVAEConfig(**PICTURES, **TEXTS)),
     "vqvae, average": (VQVAETask, CODES),
     "vqvae, gradient": (VQVAETask, replace(CODES, learned="gradient")),
