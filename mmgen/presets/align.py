@@ -39,7 +39,7 @@ def at_scale(scale: str, data_name: str) -> Preset:
         )
     else:
         data |= {"objects": (1, 2)} if shapes else {}
-        config = AlignmentConfig(feature_dim=256, width=64, patch=2)
+        config = AlignmentConfig(feature_dim=256, width=56, patch=2)
         training = replace(
             training,
             steps=20_000,
