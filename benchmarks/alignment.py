@@ -28,6 +28,7 @@ from benchmarks import timing
 from mmgen.data import load_dataset
 from mmgen.metrics import r_precision
 from mmgen.metrics.interval import Proportion, pooled
+from mmgen.metrics.retrieval import DIRECTIONS
 from mmgen.models.alignment import Maps, canonical_correlations
 from mmgen.objectives.contrastive import Temperature
 from mmgen.pretrained import load
@@ -40,7 +41,6 @@ RIDGE = 50.0  # over the pairs: of canonical correlations, in mean variances
 MAPS = {"linear": None, "network": 128}  # -> the hidden layer
 CLOSED_FORM = "canonical correlations"
 STEPS, BATCH, RATE = 800, 128, 2e-3  # BATCH pairs, and as many of which none are known
-DIRECTIONS = ("image_to_text", "text_to_image")
 SLOW = "it trains for minutes"  # so make bench leaves it out
 
 # name -> weights of the contrastive, the adversarial and the cycle term
@@ -114,14 +114,15 @@ def samples() -> tuple[Samples, Samples]:
     train, _ = found
     mean = train.captions.mean(dim=0)
     components = torch.linalg.svd(train.captions - mean, full_matrices=False)[2]
+    components = components[:COMPONENTS].T
+    deviation = ((train.captions - mean) @ components).std(dim=0)
 
     def features(given: Samples) -> Samples:
-        captions = (given.captions - mean) @ components[:COMPONENTS].T
-        own = (train.captions - mean) @ components[:COMPONENTS].T
+        captions = (given.captions - mean) @ components
         images = (given.images - train.images.mean(dim=0)) / train.images.std(dim=0)
         return Samples(
             images,
-            captions / own.std(dim=0),
+            captions / deviation,
             given.texts,
             given.class_ids,
             given.scenes,

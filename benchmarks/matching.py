@@ -19,13 +19,13 @@ import torch
 from benchmarks import timing
 from mmgen.data import load_dataset
 from mmgen.metrics import r_precision
+from mmgen.metrics.retrieval import DIRECTIONS
 from mmgen.models.damsm import DAMSMTask
 from mmgen.presets import find
 from mmgen.training import fit, reproducible
 
 PRESET = find("damsm", "laptop", "shapes")
 SLOW = "it trains for many minutes"  # so make bench leaves it out
-DIRECTIONS = ("image_to_text", "text_to_image")
 
 
 def train(seed: int, pictures: int) -> dict[str, Any]:

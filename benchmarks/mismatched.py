@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from benchmarks import timing
 from mmgen.data import Batch, Vocabulary, load_dataset
 from mmgen.metrics import r_precision
+from mmgen.objectives.contrastive import in_batch_losses
 
 SHARES = (0.0, 0.05, 0.2, 0.5)  # of the training pairs
 STEPS = (300, 1500)
@@ -79,17 +80,14 @@ def mismatch(tokens: Tensor, share: float) -> tuple[Tensor, Tensor]:
 def train(matcher: Matcher, pairs: Batch, tokens: Tensor, steps: int) -> float:
     """Train on pictures with these captions; mean loss of the last 50 steps, nats."""
     optimizer = torch.optim.AdamW(matcher.parameters(), lr=3e-3, weight_decay=0.1)
-    own = torch.arange(BATCH)
     losses = []
     for _ in range(steps):
         rows = torch.randint(len(pairs), (BATCH,))
         images = matcher.embed_images(pairs.images[rows])
         captions = matcher.embed_tokens(tokens[rows])
         logits = matcher.log_scale.exp() * images @ captions.T
-        kinds = pairs.class_ids[rows]
-        same = (kinds[:, None] == kinds[None, :]).fill_diagonal_(False)
-        logits = logits.masked_fill(same, -torch.inf)
-        loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+        by_image, by_caption = in_batch_losses(logits, pairs.class_ids[rows])
+        loss = (by_image + by_caption) / 2
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -33,6 +33,7 @@ from mmgen.data import CaptionedDataset, load_dataset
 from mmgen.metrics import r_precision
 from mmgen.metrics.binding import binding_accuracy
 from mmgen.metrics.interval import Proportion
+from mmgen.metrics.retrieval import DIRECTIONS
 from mmgen.models.multimodal_vae import MultimodalVAESampler
 from mmgen.pretrained import load
 
@@ -184,7 +185,7 @@ def measure(
     asked = load_dataset("shapes", "test", size, "en", objects=(objects,))
     batch = asked.batch(range(count))
     facts: dict[str, Any] = {"probes": probes(space, known, asked, fit, count)}
-    for direction in ("image_to_text", "text_to_image"):
+    for direction in DIRECTIONS:
         facts[direction] = r_precision(
             batch.images,
             batch.captions,

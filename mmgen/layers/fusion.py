@@ -446,8 +446,8 @@ class CrossBlock(nn.Module):
             read = read + attention(asking, mask, others)
         # Of one size, or the product would begin faint: what is read is at first a mean
         # over all that is there.
-        own_, other = self.norm(asking), self.read_norm(read)
-        both = torch.cat([own_, other, own_ * other], dim=2)
+        asked, told = self.norm(asking), self.read_norm(read)
+        both = torch.cat([asked, told, asked * told], dim=2)
         return asking + self.narrow(gelu(self.widen(both)))
 
 

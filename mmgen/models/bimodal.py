@@ -197,7 +197,7 @@ class BimodalSampler(CaptionSampler):
     """
 
     config_class = BimodalConfig
-    stored = ("image_size", "vocabulary", "max_tokens")
+    stored = ("image_size", *CaptionSampler.stored)
 
     def __init__(
         self,

@@ -294,7 +294,7 @@ class CodesTask(Task):
         self, tokens: Tensor, lengths: Tensor, codes: Tensor, step: Step
     ) -> dict[str, Tensor]:
         """Scalars to log, "loss" among them, of codes (B, N)."""
-        raise NotImplementedError
+        raise NotImplementedError  # in what order codes are written, a subclass says
 
     def sampler(self, networks: Mapping[str, nn.Module]) -> CodeSampler:
         """A sampler with the given network's weights, and the autoencoder."""
@@ -320,7 +320,7 @@ class CodeSampler(CaptionSampler):
     in ``write`` how codes are drawn.
     """
 
-    stored: ClassVar[tuple[str, ...]] = ("vocabulary", "max_tokens", "autoencoder")
+    stored: ClassVar[tuple[str, ...]] = (*CaptionSampler.stored, "autoencoder")
     causal: ClassVar[bool]
     write: Callable[..., Tensor]  # a subclass's: the codes (B, h, w) of captions
 

@@ -4,8 +4,8 @@ Two questions need both. Is this caption true of this picture, and if not, which
 fact is wrong in it? Half of the captions are true; the others have one fact changed.
 What a caption gives away by itself is measured: nothing about one object; but where two
 are the most, who counts three is never right. And what is the answer to a question
-about the picture? Each pair is fused to one vector
-(``mmgen.layers.fusion``), from which two linear maps tell the verdict and the answer.
+about the picture? Each pair is fused to one vector (``mmgen.layers.fusion``), from
+which two linear maps tell the verdict and the answer.
 
 Both encoders may begin as those of a model which matches pictures with captions: what
 is aligned already need only be fused (Li et al., *Align before Fuse*, NeurIPS 2021).
@@ -357,7 +357,7 @@ class FusionSampler(CaptionSampler):
     """
 
     config_class = FusionConfig
-    stored = ("vocabulary", "max_tokens", "verdicts", "answers")
+    stored = (*CaptionSampler.stored, "verdicts", "answers")
 
     def __init__(
         self,

@@ -129,7 +129,7 @@ class Reader(CaptionSampler):
     """
 
     config_class = ReaderConfig
-    stored = ("vocabulary", "max_tokens", "attributes")
+    stored = (*CaptionSampler.stored, "attributes")
 
     def __init__(
         self,

@@ -82,14 +82,14 @@ def wrong_in_one_fact(demand: Demand) -> dict[str, list[Demand]]:
 
 
 def _wrong(demand: Demand, kind: _Options) -> list[Demand]:
-    own = {(group.colour, group.shape) for group in demand.objects}
+    never = HELD_OUT - {(group.colour, group.shape) for group in demand.objects}
     return [
         option
         for option in kind()
         if option.id != demand.id
         # two alike have no relation that a caption could tell
         and (option.relation is None or len(option.objects) == 2)
-        and not any((g.colour, g.shape) in HELD_OUT - own for g in option.objects)
+        and not any((g.colour, g.shape) in never for g in option.objects)
     ]
 
 

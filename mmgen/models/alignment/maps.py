@@ -25,10 +25,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, normalize
+from torch.nn.functional import normalize
 
 from mmgen.layers.reversal import reverse_gradient
 from mmgen.layers.validation import require_finite
+from mmgen.objectives.adversarial import minimax_discriminator_loss
 from mmgen.objectives.contrastive import info_nce
 
 
@@ -186,8 +187,4 @@ class Maps(nn.Module):
 
 def _told_apart(discriminator: nn.Module, own: Tensor, mapped: Tensor) -> Tensor:
     """Cross-entropy of telling own features from mapped ones, in nats."""
-    real, false = discriminator(own), discriminator(mapped)
-    return (
-        binary_cross_entropy_with_logits(real, torch.ones_like(real))
-        + binary_cross_entropy_with_logits(false, torch.zeros_like(false))
-    ) / 2
+    return minimax_discriminator_loss(discriminator(own), discriminator(mapped)) / 2

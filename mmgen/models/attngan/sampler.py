@@ -35,7 +35,7 @@ class StagedSampler(CaptionSampler):
 
     config: GeneratorSizes
     generator_class: ClassVar[type[nn.Module]]
-    stored = ("vocabulary", "max_tokens", "embedding_dim")
+    stored = (*CaptionSampler.stored, "embedding_dim")
 
     def __init__(
         self,
