@@ -29,6 +29,7 @@ METHODS: dict[str, str] = {
     "masked": "mmgen.models.masked:MaskedTask",
     "bimodal": "mmgen.models.bimodal:BimodalTask",
     "fuse": "mmgen.models.fusion:FusionTask",
+    "caption": "mmgen.models.captioning:CaptioningTask",
 }
 
 # What ``mmgen evaluate`` computes where it applies: key of the report -> a Measure.

@@ -177,6 +177,14 @@ class ImageEncoder(nn.Module):
         require_finite(images=images)
         return self.project(*self.trunk(images))
 
+    def tokens(self, images: Tensor) -> Tensor:
+        """The feature of the whole picture, then those of its regions, (B, 1 + R, D).
+
+        Arguments and errors as for ``forward``.
+        """
+        regions, whole = self(images)
+        return torch.cat([whole[:, None], regions.flatten(2).mT], dim=1)
+
     def project(self, local: Tensor, overall: Tensor) -> tuple[Tensor, Tensor]:
         """Features from what the trunk gave, e.g. once and for all, kept on disk.
 

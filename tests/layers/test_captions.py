@@ -83,7 +83,7 @@ def test_the_start_is_never_dropped(
     read = torch.full((4, 7), UNKNOWN_TOKEN)
     read[:, 0] = decoder.start(tokens)
     assert read[0, 0] != read[2, 0]
-    log_p = decoder._logits(read, code, None)[0].log_softmax(dim=2)
+    log_p = decoder._logits(read, code, decoder.enter(code)[0])[0].log_softmax(dim=2)
     said = log_p.gather(2, tokens[..., None])[..., 0]
     expected = [said[i, : lengths[i] + 1].sum() for i in range(4)]
     torch.testing.assert_close(decoder(code, tokens, lengths), torch.stack(expected))
