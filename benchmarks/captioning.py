@@ -45,7 +45,9 @@ def write_anew(sampler: CaptioningSampler, pictures: Tensor) -> Tensor:
     tokens = torch.zeros(len(pictures), sampler.max_tokens, dtype=torch.int64)
     ended = torch.zeros(len(pictures), dtype=torch.bool)
     for i in range(sampler.max_tokens):
-        logits = writer(pictures, tokens[:, : i + 1])[:, -1].masked_fill(never, -math.inf)
+        logits = writer(pictures, tokens[:, : i + 1])[:, -1].masked_fill(
+            never, -math.inf
+        )
         if i == 0:
             logits[:, END_TOKEN] = -math.inf
         tokens[:, i] = logits.argmax(dim=1).masked_fill(ended, END_TOKEN)

@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--every", type=int, default=40, help="steps between rows")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--learning-rate", type=float, default=1e-4)
+    parser.add_argument("--learning-rate", type=float, default=2e-4)
     parser.add_argument("--pictures", type=int, default=2000, help="to train on")
     parser.add_argument("--asked", type=int, default=100, help="test pictures")
     parser.add_argument("--drawn", type=int, default=10, help="captions of each")
@@ -230,17 +230,19 @@ def main() -> None:
             )
             runs[name].append({"seed": seed, "rows": rows})
             print(f"{name}, seed {seed}")
-            for row in rows:
-                print(
-                    f"  step {row['step']:4}  right {row['greedy']['overall']['value']:.2f} "
-                    f"(drawn {row['drawn']['overall']['value']:.2f})  facts stated "
-                    f"{row['drawn']['stated']:.2f}  missing "
-                    f"{row['drawn']['missing']['value']:.2f}  distinct "
-                    f"{row['distinct']:.2f}  entropy {row['entropy']:.1f}  "
-                    f"{row['seconds']:.0f} s  {row['first'][0]!r}",
-                    flush=True,
-                )
+            print("\n".join(map(line, rows)), flush=True)
             timing.write("self_critical", report(runs, given))  # so far
+
+
+def line(row: Mapping[str, Any]) -> str:
+    """A row for people."""
+    greedy, drawn = row["greedy"], row["drawn"]
+    return (
+        f"  step {row['step']:4}  right {greedy['overall']['value']:.2f}, drawn "
+        f"{drawn['overall']['value']:.2f}  stated {drawn['stated']:.2f}  missing "
+        f"{drawn['missing']['value']:.2f}  distinct {row['distinct']:.2f}  entropy "
+        f"{row['entropy']:.1f}  {row['seconds']:.0f} s  {row['first'][0]!r}"
+    )
 
 
 def report(

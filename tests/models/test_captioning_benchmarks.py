@@ -91,7 +91,7 @@ def test_equal_rewards_change_nothing(pictures: Batch) -> None:
 
 
 def test_what_is_paid_is_learned(trained: CaptioningSampler, pictures: Batch) -> None:
-    """To say less, where that is all that counts; the weights given stay as they are."""
+    """To say less, if that is all that counts; the weights given stay as they are."""
     before = {name: value.clone() for name, value in trained.state_dict().items()}
     size = {**FEW, "steps": 30, "every": 30, "batch_size": 32}
 
