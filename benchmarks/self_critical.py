@@ -37,6 +37,7 @@ from mmgen.data.shapes.telling import Telling, told
 from mmgen.layers.captions import END_TOKEN, Choice, caption_log_p
 from mmgen.layers.validation import require_finite
 from mmgen.metrics.captions import caption_facts, distinct
+from mmgen.metrics.interval import Proportion, pooled
 from mmgen.models.captioning import CaptioningSampler, self_critical_loss
 from mmgen.pretrained import load
 from mmgen.training import reproducible
@@ -245,20 +246,51 @@ def line(row: Mapping[str, Any]) -> str:
     )
 
 
+def together(moments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Means over the seeds, of rows of one moment; shares of captions are pooled."""
+
+    def share(*path: str) -> dict[str, Any]:
+        found = []
+        for row in moments:
+            counted = row[path[0]][path[1]]
+            found.append(Proportion(counted["successes"], counted["n"]))
+        return pooled(found).to_json()
+
+    def mean(values: Sequence[float]) -> float:
+        return sum(values) / len(values)
+
+    return {
+        "greedy_right": share("greedy", "overall"),
+        "drawn_right": share("drawn", "overall"),
+        "drawn_missing": share("drawn", "missing"),
+        "drawn_stated": mean([row["drawn"]["stated"] for row in moments]),
+        "distinct": mean([row["distinct"] for row in moments]),
+        "entropy": mean([row["entropy"] for row in moments]),
+        "words": mean([row["words"] for row in moments]),
+        "first": moments[0]["first"][0],
+    }
+
+
 def report(
     runs: Mapping[str, list[dict[str, Any]]], given: argparse.Namespace
 ) -> dict[str, Any]:
-    """All runs so far, and how they were made."""
+    """All runs so far, and what captions were before and after each reward."""
+    ends = {name: [run["rows"][-1] for run in each] for name, each in runs.items()}
+    starts = [run["rows"][0] for each in runs.values() for run in each[:1]]
+    rows = {"before": starts[:1], **ends}  # all begin alike
     return {
         "weights": given.weights,
         "language": LANGUAGE,
         "objects": given.objects,
+        "steps": given.steps,
         "learning_rate": given.learning_rate,
         "batch_size": given.batch_size,
         "asked": given.asked,
         "drawn": given.drawn,
+        "seeds": len(given.seeds),
         "threads": torch.get_num_threads(),
-        "rewards": dict(runs),
+        "rows": {name: together(found) for name, found in rows.items() if found},
+        "runs": dict(runs),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from typing import Any
 
@@ -119,6 +120,32 @@ def test_the_rewards_differ_in_what_is_left_out(pictures: Batch) -> None:
     of_wrong = [self_critical.rewards_of(r, wrong, scenes) for r in (whole, right)]
     assert (of_nouns[1] == 1).all() and (of_wrong[1] == 0).all()
     assert (of_nouns[0] <= 1).all() and (of_wrong[0] < of_nouns[0]).all()
+
+
+def test_the_report_pools_the_seeds(pictures: Batch) -> None:
+    def run(seed: int) -> dict[str, Any]:
+        rows = self_critical.train(
+            untrained(),
+            lambda telling: float(telling.parsed),
+            pictures,
+            pictures[:5],
+            learning_rate=0.01,
+            **{**FEW, "seed": seed},
+        )
+        return {"seed": seed, "rows": rows}
+
+    given = argparse.Namespace(
+        **{"weights": "tiny", "objects": [1], "seeds": [0, 1], "learning_rate": 0.01},
+        **{"steps": 2, "batch_size": 4, "asked": 5, "drawn": 3},
+    )
+    runs = {"nothing wrong": [run(0), run(1)], "facts told": []}
+    found = self_critical.report(runs, given)["rows"]
+    assert list(found) == ["before", "nothing wrong"]
+    after, ends = found["nothing wrong"], [r["rows"][-1] for r in runs["nothing wrong"]]
+    assert after["drawn_right"]["n"] == 2 * 5 * 3 and after["greedy_right"]["n"] == 10
+    assert after["distinct"] == pytest.approx(sum(r["distinct"] for r in ends) / 2)
+    assert found["before"]["entropy"] == runs["nothing wrong"][1]["rows"][0]["entropy"]
+    assert self_critical.line(ends[0]).startswith("  step    2  right")
 
 
 @pytest.mark.parametrize("decoder", ["transformer", "lstm"])
