@@ -7,12 +7,13 @@ def _architecture() -> Diagram:
     diagram = Diagram(
         "A state asks the regions, and the next word is told",
         "A picture goes through an encoder to one vector for the whole and R vectors "
-        "for its regions, D numbers each; to a region its coordinates are added. The whole gives the first state h and memory "
-        "c of an LSTM, H numbers each. Then, for every word: the state asks the "
-        "regions, and softmax weights over the R regions give one vector of D numbers, "
-        "which a gate multiplies. This vector and the word before go into the LSTM, "
-        "which gives the new state. From the word before, the new state and the "
-        "vector come V logits of the next word, which is read in the next step.",
+        "for its regions, D numbers each; to a region's vector a map of its "
+        "coordinates is added. The whole gives the first state h and memory c of an "
+        "LSTM, H numbers each. Then, for every word: the state asks the regions, and "
+        "softmax weights over the R regions give one vector of D numbers, which a gate "
+        "multiplies. This vector and the word before go into the LSTM, which gives the "
+        "new state. From the word before, the new state and the vector come V logits "
+        "of the next word, which is read in the next step.",
     )
     diagram.row(x=("tensor", "pictures x\n(B, 3, 64, 64)"))
     diagram.row(encoder=("network", "image encoder, norm; coordinates added"))
