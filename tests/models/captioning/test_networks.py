@@ -281,7 +281,7 @@ def test_sizes_that_do_not_fit() -> None:
     data = scenes()
     for changes, message in (
         ({"hidden": 7}, "hidden a multiple of heads"),
-        ({"depth": 0}, "depth must be at least 1"),
+        ({"depth": 0}, "depth and heads must be at least 1"),
         ({"grid": 5}, "grid"),
     ):
         with pytest.raises(ValueError, match=message):
