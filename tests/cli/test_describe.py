@@ -115,6 +115,9 @@ class TestCaptions:
         assert "would be the same caption" in copies
 
     def test_it_loads_nothing_slow(self, files):
+        """Of pictures that need not be resized."""
+        for path in files:
+            Image.open(path).resize((64, 64)).save(path)
         words = ["describe", "caption-emoji64", *files]
         code = f"""
 import sys
