@@ -54,7 +54,7 @@ def trained() -> CaptioningSampler:
     data = load_dataset("shapes", "train", 16, "en", objects=(1,), size=4000)
     training = TrainingConfig(steps=150, batch_size=32, progress="none")
     run = fit(CaptioningTask.build(TINY, data), data, training)
-    return run.sampler
+    return run.sampler()
 
 
 @pytest.mark.parametrize("decoder", ["transformer", "lstm"])
