@@ -20,7 +20,10 @@ State = tuple[Tensor, ...]  # tensors with a row a sequence
 
 
 class Grown(NamedTuple):
-    """One step of a search: the W beams that go on, then those that end here."""
+    """One step of a search: the W beams that go on, then those that end here.
+
+    In the last step, at ``max_tokens``, there are only those that end.
+    """
 
     parent: Tensor  # (B, N) int64, which of the beams before it goes on from
     token: Tensor  # (B, N) int64
@@ -30,7 +33,7 @@ class Grown(NamedTuple):
 class Beams(NamedTuple):
     """What a search found, best first."""
 
-    tokens: Tensor  # (B, W, T) int64, padded with the end token
+    tokens: Tensor  # (B, W, T) int64, padded with the end token; no beam: only these
     log_p: Tensor  # (B, W) nats, the end included
     scores: Tensor  # (B, W), log_p / length ** power; -inf: fewer than W were found
     steps: list[Grown]  # how they came about
@@ -40,10 +43,10 @@ def check_beams(width: int, power: float) -> None:
     """Refuse a search that cannot be made.
 
     Raises:
-        ValueError: a width below 1, or a power that is no number.
+        ValueError: a width that is no whole number from 1, or a power that is none.
     """
-    if width < 1:
-        raise ValueError(f"beams must be at least 1; got {width}.")
+    if type(width) is not int or width < 1:
+        raise ValueError(f"beams must be a whole number, at least 1; got {width!r}.")
     if not math.isfinite(power):
         raise ValueError(f"length_power must be a number; got {power}.")
 
@@ -63,8 +66,10 @@ def beam_search(
     In every step each of W open sequences is followed by every token; of all that end,
     the W best are kept, and of all that do not, the W likeliest stay open. With a = 0
     the likeliest sequence wins, and short ones have an advantage: each further token
-    costs. The length counts the end token; a sequence of ``max_tokens`` has none. The
-    first token cannot be the end.
+    costs. The length counts the end token; a sequence of ``max_tokens`` needs none. The
+    first token cannot be the end. Probabilities are the network's own: what is not
+    written is left out, and the rest not scaled up. One beam follows the likeliest
+    token each time, but may stop earlier or later than that does, where it scores more.
 
     Args:
         step: (tokens (R,), place, state) -> logits (R, V) of what comes next, state.
@@ -77,12 +82,14 @@ def beam_search(
         end: the token that ends a sequence.
 
     Raises:
-        ValueError: as for ``check_beams``.
+        ValueError: as for ``check_beams``, or ``max_tokens`` below 1.
 
     Source:
         Wu et al. 2016, eq. 14, with the length itself in place of (5 + length) / 6.
     """
     check_beams(width, power)
+    if max_tokens < 1:
+        raise ValueError(f"max_tokens must be at least 1; got {max_tokens}.")
     count, device = len(first), first.device
     rows = torch.arange(count, device=device)[:, None]  # (B, 1)
     state = tuple(part.repeat_interleave(width, dim=0) for part in state)
@@ -97,10 +104,9 @@ def beam_search(
     steps: list[Grown] = []
     for place in range(max_tokens):
         logits, state = step(last, place, state)
-        told = logits.float().masked_fill(never, -math.inf)
+        told = logits.float().log_softmax(dim=1).masked_fill(never, -math.inf)
         if place == 0:
             told[:, end] = -math.inf
-        told = told.log_softmax(dim=1).nan_to_num(nan=-math.inf)
         joint = open_p[:, :, None] + told.unflatten(0, (count, width))  # (B, W, V)
         length = place + 1
         full = length == max_tokens
@@ -118,15 +124,16 @@ def beam_search(
         done_scores, best = every_scores.topk(width, dim=1)
         done_p = every_p[rows, best]
         done_tokens = torch.cat([done_tokens, ended], dim=1)[rows, best]
+        if full:
+            steps.append(Grown(parent, token, ended_p))
+            break
         joint = joint.clone()
         joint[:, :, end] = -math.inf
         found, at = joint.flatten(1).topk(min(width, joint[0].numel()), dim=1)
         found = pad(found, (0, width - found.shape[1]), value=-math.inf)
         at = pad(at, (0, width - at.shape[1]))
         parent, token = at // joint.shape[2], at % joint.shape[2]
-        steps.append(_with_ends(Grown(parent, token, found), ended_p, full, end))
-        if full:
-            break
+        steps.append(_with_ends(Grown(parent, token, found), ended_p, end))
         open_tokens = torch.cat([open_tokens[rows, parent], token[:, :, None]], dim=2)
         open_p, last = found, token.flatten()
         chosen = (rows * width + parent).flatten()
@@ -135,15 +142,18 @@ def beam_search(
         longest = float(max_tokens) if power > 0 else float(length + 1)
         if bool((open_p.amax(dim=1) / longest**power <= done_scores[:, -1]).all()):
             break
+    done_tokens = done_tokens.masked_fill(done_p.isinf()[:, :, None], end)
     return Beams(done_tokens, done_p, done_scores, steps)
 
 
-def _with_ends(grown: Grown, ended_p: Tensor, full: bool, end: int) -> Grown:
-    """The step of a tree: beams that go on, and the likeliest that ended here."""
-    if full:
-        return grown
+def _with_ends(grown: Grown, ended_p: Tensor, end: int) -> Grown:
+    """The step of a tree: beams that go on, and those that ended here, likeliest first.
+
+    The end is not in the way of others: a beam both ends and goes on.
+    """
+    log_p, parent = ended_p.sort(dim=1, descending=True)
     return Grown(
-        torch.cat([grown.parent, ended_p.argsort(dim=1, descending=True)], dim=1),
+        torch.cat([grown.parent, parent], dim=1),
         torch.cat([grown.token, torch.full_like(grown.token, end)], dim=1),
-        torch.cat([grown.log_p, ended_p.sort(dim=1, descending=True).values], dim=1),
+        torch.cat([grown.log_p, log_p], dim=1),
     )

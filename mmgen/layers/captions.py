@@ -122,15 +122,31 @@ class Writer(nn.Module):
             Tokens (B, T), padded with 0.
 
         Raises:
-            ValueError: another language, or a choice that ``filtered`` cannot use.
+            ValueError: another language, a choice that ``filtered`` cannot use, a
+                prompt longer than T, or noise that lacks or has another shape.
         """
         check_choice(*choice)
         never = self.never(language)
+        given = [] if prompt is None else prompt.tolist()
+        if len(given) > max_tokens:
+            raise ValueError(
+                f"prompt must have at most max_tokens = {max_tokens} words; got "
+                f"{len(given)}."
+            )
         state = self.enter(about)
         last = self.starts(language, state[0])
+        if noise is None and choice.temperature:
+            raise ValueError(
+                f"noise must be given with a temperature above 0, a number a word; got "
+                f"None with {choice.temperature}."
+            )
+        if noise is not None and tuple(noise.shape) != (len(last), max_tokens):
+            raise ValueError(
+                f"noise must have shape {(len(last), max_tokens)}, a row a caption; "
+                f"got {tuple(noise.shape)}."
+            )
         ended = torch.zeros_like(last, dtype=torch.bool)
         written: list[Tensor] = []
-        given = [] if prompt is None else prompt.tolist()
         for position in range(max_tokens):
             logits, state = self.step(last, position, state)
             if position < len(given):

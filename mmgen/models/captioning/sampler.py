@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.layers.beam import Beams, beam_search, check_beams
-from mmgen.layers.captions import LANGUAGES, Choice, caption_log_p
+from mmgen.layers.captions import LANGUAGES, UNKNOWN_TOKEN, Choice, caption_log_p
 from mmgen.layers.logits import check_choice
 from mmgen.layers.validation import require_finite
 from mmgen.models.captioning.networks import (
@@ -74,11 +74,12 @@ class CaptioningSampler(CaptionSampler):
         Raises:
             ValueError: pictures out of range or of another size, a language that the
                 model does not write, beams together with a temperature or a prompt, or
-                an empty prompt.
+                a prompt that is empty or has words that are not of the language.
         """
         check_beams(beams, length_power)
         check_choice(temperature, top_k, top_p)
-        language, begun = self._language(language), self._prompt(prompt)
+        language = self._language(language)
+        begun = self._prompt(prompt, language)
         if beams > 1 and (temperature or begun is not None):
             raise ValueError(
                 f"beams look for the likeliest caption: leave temperature at 0 and "
@@ -190,7 +191,7 @@ class CaptioningSampler(CaptionSampler):
         return images.to(self.device)
 
     def _language(self, language: str | None) -> str:
-        language = language or self.languages[0]
+        language = self.languages[0] if language is None else language
         if language not in self.languages:
             raise ValueError(
                 f"language must be one of {', '.join(self.languages)}, which the model "
@@ -198,15 +199,25 @@ class CaptioningSampler(CaptionSampler):
             )
         return language
 
-    def _prompt(self, prompt: str | None) -> Tensor | None:
+    def _prompt(self, prompt: str | None, language: str) -> Tensor | None:
         if prompt is None:
             return None
         if not prompt.strip():
             raise ValueError(
                 "prompt must not be empty: write at least one word, or leave it out."
             )
-        tokens, lengths = self.read_captions([prompt])
-        return tokens[0, : int(lengths[0])]
+        tokens, lengths = self.vocabulary.encode([prompt], self.max_tokens)
+        begun = tokens[0, : int(lengths[0])].to(self.device)
+        strange = set(begun[self.network.writer.never(language)[begun]].tolist())
+        if strange:
+            words = self.vocabulary.unknown(prompt)
+            strange.discard(UNKNOWN_TOKEN)
+            words += [self.vocabulary.tokens[i] for i in sorted(strange)]
+            raise ValueError(
+                f"prompt must have words that the model writes in {language!r}; got "
+                f"{prompt!r}, of which it does not write {', '.join(words)}."
+            )
+        return begun
 
     def graph(self) -> Graph:
         """One word more: a picture, the last word and what is kept, to logits and kept.

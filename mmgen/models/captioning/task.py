@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from mmgen.data.batch import Batch
+from mmgen.data.batch import Batch, word_mask
 from mmgen.interfaces import NOTHING, DataInfo, Step, Task
 from mmgen.layers.captions import caption_log_p
 from mmgen.models.aligned import begin_pictures
@@ -76,11 +76,13 @@ class CaptioningTask(Task):
         if tokens.device.type == "cpu":  # nothing to tell after the longest's end
             tokens = tokens[:, : int(lengths.max()) + 1]
         logits = self.networks["network"](batch.images, tokens)
-        log_p = caption_log_p(logits, tokens, lengths)  # (B, T)
-        told = log_p != 0
+        log_p = caption_log_p(logits, tokens, lengths).sum(dim=1)  # (B,)
+        told = word_mask(lengths + 1, tokens.shape[1])  # the end is told too
         right = (logits.argmax(dim=2) == tokens) & told
+        # of all processes: captions of one share may be longer than another's
+        words = step.gather(told.sum(dim=1))  # (N,)
         return {
-            "loss": -log_p.sum() / told.sum(),
+            "loss": -log_p.mean() * len(words) / words.sum(),
             "word_right": right.sum() / told.sum(),
         }
 
