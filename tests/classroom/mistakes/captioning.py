@@ -307,53 +307,53 @@ def _others(**changed: str) -> str:
 MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
     "q1": {
         "the end does not count": (
-            1,
+            2,
             _forcing(mask="(targets != PAD) & (targets != END)"),
             "the end counts",
         ),
         "the end is not told": (
-            1,
+            2,
             _forcing(told="words[:width]"),
             "after the last word the end is told",
         ),
         "padding counts": (
-            1,
+            3,
             _forcing(mask="torch.ones_like(targets, dtype=torch.bool)"),
             "one word less than there are places",
         ),
         "the network reads what it is to tell": (
-            1,
+            2,
             _forcing(read="told"),
             "the network would read what it is to tell",
         ),
         "the end is read": (
-            2,
+            3,
             _forcing(read="[START, *words, END][:width]"),
             "Compare with lists that you fill by hand",
         ),
         "a cut caption ends": (
-            1,
+            2,
             _forcing(told="[*words[: width - 1], END]"),
             "a caption that is cut goes on",
         ),
         "a mask of numbers": (
-            1,
+            3,
             _forcing(mask="(targets != PAD).long()"),
             "int64 and mask bool",
         ),
-        "the sum": (1, _told("costs[mask].sum()"), "not the sum"),
+        "the sum": (2, _told("costs[mask].sum()"), "not the sum"),
         "the mean over all places": (
-            1,
+            2,
             _told("costs.masked_fill(~mask, 0).mean()"),
             "over the places that count, not over all",
         ),
         "captions count alike": (
-            1,
+            2,
             _told("((costs * mask).sum(dim=1) / mask.sum(dim=1)).mean()"),
             "not every caption",
         ),
         "the mask is forgotten": (
-            1,
+            2,
             _told("costs.mean()"),
             "places that do not count are in the mean",
         ),
@@ -502,7 +502,7 @@ MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
             "the inputs stay as they are",
         ),
         "forbidden after the nucleus": (
-            2,
+            1,
             _words(
                 shares="(logits.double() / temperature).softmax(1)",
                 kept="falling.masked_fill(never[order], 0.0)",
@@ -520,7 +520,7 @@ MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
             "at temperature 2",
         ),
         "the temperature after the nucleus": (
-            1,
+            2,
             _words(
                 shares="allowed.softmax(dim=1)",
                 kept="falling ** (1 / temperature)",
@@ -537,7 +537,7 @@ MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
             "temperatures near 0",
         ),
         "the word that reaches top_p is left out": (
-            1,
+            2,
             _words(out="falling.cumsum(dim=1) > top_p"),
             "the word that reaches it is kept too",
         ),
@@ -561,7 +561,7 @@ MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
             "not in the order of the numbers",
         ),
         "places among the sorted": (
-            2,
+            1,
             _words(result="place"),
             "these are places among the sorted words",
         ),
@@ -627,12 +627,12 @@ MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
             "",
         ),
         "empty captions": (
-            1,
+            2,
             _beam(may_end="True"),
             "At|trying all of them",
         ),
         "what ended takes room": (
-            3,
+            1,
             _beam(room="max(width - len(done), 0)"),
             "takes no room from those that are open",
         ),
@@ -642,12 +642,12 @@ MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
             "",
         ),
         "cut captions are forgotten": (
-            1,
+            2,
             _beam(cut="pass"),
             "",
         ),
         "the least likely stay open": (
-            1,
+            3,
             _beam().replace("reverse=True", "reverse=False"),
             "",
         ),
@@ -657,7 +657,7 @@ MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
             "the best 2 captions are asked for",
         ),
         "captions of probability 0": (
-            2,
+            3,
             _beam(skip="word in (PAD, START)"),
             "",
         ),
@@ -704,7 +704,7 @@ MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
     },
     "q5": {
         "references are counted": (
-            3,
+            1,
             _cider(
                 seen="r for texts in references for text in texts "
                 "for n in (1, 2, 3, 4) for r in set(runs_of(text, n))"
@@ -748,7 +748,7 @@ MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
             "the lengths differ by a word",
         ),
         "without 10": (
-            1,
+            2,
             _cider(scores="torch.tensor(rows)"),
             "a perfect caption scores 10",
         ),
@@ -791,7 +791,7 @@ MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
             "the mean over the four lengths of runs is asked for",
         ),
         "people by the runs that they have": (
-            2,
+            3,
             _cider(mean="min(4, max(map(len, texts)))"),
             "captions of two words have 0 for two of them",
         ),
@@ -855,7 +855,7 @@ MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
             "not the sum",
         ),
         "no baseline": (
-            1,
+            2,
             _critical(advantages="rewards.detach()"),
             "the reward of the greedy caption is subtracted",
         ),
@@ -865,7 +865,7 @@ MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
             "Compare with loops over pictures and captions",
         ),
         "the baseline of another picture": (
-            2,
+            3,
             _critical(advantages="(rewards - greedy).detach()"),
             "as many of one as of the other",
         ),
@@ -900,7 +900,7 @@ MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
             "subtract it from the reward",
         ),
         "the mean of the batch": (
-            2,
+            3,
             _others(others="(rewards.sum() - rewards) / (rewards.numel() - 1)"),
             "as many of one as of the other",
         ),
