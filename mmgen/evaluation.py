@@ -382,14 +382,13 @@ ANSWERING = Measure(
 )
 NAMING = Measure(
     lambda sampler, data: (
-        _are_roles(data)
-        and (
-            _captions_only(sampler)
-            or (
-                isinstance(sampler, Draws)
-                and isinstance(sampler, Describes)
-                and data.language in sampler.languages
-            )
+        isinstance(data, EmojiDataset)
+        if _captions_only(sampler)
+        else (
+            _are_roles(data)
+            and isinstance(sampler, Draws)
+            and isinstance(sampler, Describes)
+            and data.language in sampler.languages
         )
     ),
     _naming,

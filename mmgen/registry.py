@@ -29,6 +29,7 @@ METHODS: dict[str, str] = {
     "masked": "mmgen.models.masked:MaskedTask",
     "bimodal": "mmgen.models.bimodal:BimodalTask",
     "fuse": "mmgen.models.fusion:FusionTask",
+    "caption": "mmgen.models.captioning:CaptioningTask",
 }
 
 # What ``mmgen evaluate`` computes where it applies: key of the report -> a Measure.
@@ -65,6 +66,7 @@ DATASETS: dict[str, str] = {
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train a method on a data set, or go on", "mmgen.cli.train:train"),
     "sample": ("draw captions with weights or a run", "mmgen.cli.sample:sample"),
+    "describe": ("write captions of pictures", "mmgen.cli.describe:describe"),
     "evaluate": ("measure weights or a run", "mmgen.cli.evaluate:evaluate"),
     "data": ("look at a data set, or pack one", "mmgen.cli.data:data"),
     "info": ("this machine, the methods and the weights", "mmgen.cli.info:info"),

@@ -6,12 +6,14 @@ import json
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.models.attngan import AttnGANConfig, AttnGANSampler
+from mmgen.models.captioning import DECODERS, CaptioningConfig, CaptioningSampler
 from mmgen.models.cgan import CGANConfig, CGANSampler
 from mmgen.models.multimodal_vae import MultimodalVAEConfig, MultimodalVAESampler
 from mmgen.models.vae import (
@@ -179,3 +181,70 @@ def test_unknown_samplers_are_told_how(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         with pytest.raises(ValueError, match="nothing-like-this"):
             export_onnx("nothing-like-this", tmp_path / "x.onnx")
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_file_writes_word_by_word_what_describe_writes(
+    decoder: str, language: str, tmp_path: Path
+) -> None:
+    """The file has one step; the words that it chooses are read back here."""
+    torch.manual_seed(3)
+    config = CaptioningConfig(
+        16, feature_dim=8, width=4, grid=4, patch=2, decoder=decoder, hidden=8, heads=2
+    )
+    sampler = CaptioningSampler(config, VOCABULARY, 7).eval()
+    for parameter in sampler.network.writer.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    images = 2 * torch.rand(4, 3, 16, 16) - 1
+    expected = sampler.describe(images, language)
+    assert len(set(expected)) > 1
+
+    path = export_onnx(sampler, tmp_path / "writer.onnx")
+    session = onnxruntime.InferenceSession(path)
+    taken = {tensor.name: tensor.shape for tensor in session.get_inputs()}
+    names = [output.name for output in session.get_outputs()]
+    tokens = sampler.vocabulary.tokens
+    other = [token.isascii() != (language == "en") for token in tokens]
+    written = []
+    for image in images:
+        with torch.no_grad():
+            about = sampler.network.look(image[None]).numpy()
+            kept = [
+                s.numpy() for s in sampler.network.writer.enter(torch.tensor(about))
+            ]
+        token, words = np.array([len(tokens) + (language == "zh")]), []
+        if decoder == "lstm":
+            state = dict(zip(("h", "c", "regions"), kept, strict=True))
+        else:  # what is kept begins empty, and the picture is read a token a step
+            state = {
+                name: np.zeros(taken[name], np.float32) for name in ("keys", "values")
+            }
+            for place in range(about.shape[1]):
+                step = {"feature": about[:, place], "token": token, **state}
+                step["at"] = np.array([place])
+                found = dict(zip(names, session.run(None, step), strict=True))
+                state = {name: found[f"new_{name}"] for name in state}
+            assert np.allclose(state["keys"], kept[0], atol=1e-4)
+        for place in range(7):
+            step = {"token": token, **state}
+            if decoder == "transformer":
+                step |= {
+                    "feature": about[:, 0],
+                    "at": np.array([about.shape[1] + place]),
+                }
+            found = dict(zip(names, session.run(None, step), strict=True))
+            logits = found["logits"][0].copy()
+            logits[2:][np.array(other[2:])] = -np.inf
+            logits[1] = -np.inf
+            if place == 0:
+                logits[0] = -np.inf
+            token = np.array([int(logits.argmax())])
+            if token[0] == 0:
+                break
+            words.append(int(token[0]))
+            state |= {k: found[f"new_{k}"] for k in state if f"new_{k}" in found}
+            if decoder == "lstm":
+                assert found["map"].sum() == pytest.approx(1, abs=1e-5)
+        written.append(VOCABULARY.decode(torch.tensor(words))[0])
+    assert written == expected

@@ -197,6 +197,7 @@ def test_every_option_that_a_page_names_exists(
         ["train", "attngan"],
         ["train"],
         ["sample"],
+        ["describe"],
         ["evaluate"],
         ["data"],
         ["data", "features", "cub"],

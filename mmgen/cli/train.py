@@ -218,7 +218,7 @@ def _told(folder: str | Path) -> tuple[dict[str, Any], TrainingConfig]:
 
 
 def _report(run: Run) -> None:
-    from mmgen.interfaces import Draws
+    from mmgen.interfaces import Describes, Draws
     from mmgen.training.devices import main_process
 
     if not run.history or not run.folder or not main_process():
@@ -231,5 +231,7 @@ def _report(run: Run) -> None:
     )
     if isinstance(run.sampler(), Draws):
         print(f'next: mmgen sample {run.folder} "…" --out picture.png')
+    elif isinstance(run.sampler(), Describes):
+        print(f"next: mmgen describe {run.folder} picture.png")
     else:
         print(f"next: mmgen evaluate {run.folder}")

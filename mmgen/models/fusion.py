@@ -31,6 +31,7 @@ from mmgen.interfaces import NOTHING, DataInfo, Examines, Step, Task
 from mmgen.layers.fusion import FUSIONS, Fusion
 from mmgen.layers.images import ImageEncoder
 from mmgen.layers.text import UNIT_RANGE, TextEncoder
+from mmgen.models.aligned import begin_pictures
 from mmgen.sampling import CaptionSampler, Graph, example_captions, in_parts
 
 PART = 64  # pairs fused at a time when nothing is trained
@@ -116,9 +117,7 @@ class FusionNetwork(nn.Module):
 
     def look(self, images: Tensor) -> Tensor:
         """Tokens of pictures (B, 3, H, W), (B, 1 + R, D): the whole, then regions."""
-        regions, whole = self.pictures(images)
-        tokens = torch.cat([whole[:, None], regions.flatten(2).mT], dim=1)
-        return self.norms[0](tokens) + self.places
+        return self.norms[0](self.pictures.tokens(images)) + self.places
 
     def forward(
         self,
@@ -166,13 +165,12 @@ def begin_with(
     Raises:
         ValueError: a model that has no such encoders, or some of other sizes.
     """
-    own: dict[str, Tensor] = {}
-    for part, encoder in (("image", network.pictures), ("text", network.texts)):
-        state = encoder.state_dict()
-        own |= {f"{part}_encoder.{key}": value for key, value in state.items()}
-    given = dict(matcher.state_dict())
+    begin_pictures(network.pictures, matcher, name)
+    own, prefix = network.texts.state_dict(), "text_encoder."
+    state = matcher.state_dict()
+    given = {k.removeprefix(prefix): v for k, v in state.items() if prefix in k}
     known = getattr(matcher, "vocabulary", None)
-    table = "text_encoder.embedding.weight"
+    table = "embedding.weight"
     if isinstance(known, Vocabulary) and table in given:
         rows = dict(zip(known.tokens, given[table], strict=True))
         vectors = zip(vocabulary.tokens, own[table].clone(), strict=True)
@@ -183,10 +181,10 @@ def begin_with(
     ]
     if wrong:
         raise ValueError(
-            f"config.aligned must name a matching model whose encoders have the sizes "
-            f"of these (image_size, feature_dim, width, grid, patch and "
-            f"embedding_dim), such as damsm-shapes64 for the defaults; in {name!r} "
-            f"{len(wrong)} of {len(own)} tensors do not fit, {wrong[0]} the first."
+            f"config.aligned must name a matching model whose text encoder has the "
+            f"sizes of this one (feature_dim and embedding_dim), such as "
+            f"damsm-shapes64 for the defaults; in {name!r} {len(wrong)} of "
+            f"{len(own)} tensors do not fit, {wrong[0]} the first."
         )
     for key, value in own.items():
         value.copy_(given[key])

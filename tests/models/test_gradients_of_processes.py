@@ -19,6 +19,7 @@ from mmgen.models.alignment import AlignmentConfig, AlignmentTask
 from mmgen.models.attngan import AttnGANConfig, AttnGANTask, ModernConfig, ModernTask
 from mmgen.models.autoregressive import ARConfig, ARTask
 from mmgen.models.bimodal import BimodalConfig, BimodalTask
+from mmgen.models.captioning import CaptioningConfig, CaptioningTask
 from mmgen.models.cgan import CGANConfig, CGANTask
 from mmgen.models.damsm import DAMSMConfig, DAMSMMatcher, DAMSMTask
 from mmgen.models.fusion import FusionConfig, FusionTask
@@ -43,6 +44,9 @@ MATCHER = DAMSMConfig(
 )
 FUSION = FusionConfig(
     16, feature_dim=8, width=4, grid=4, patch=2, hidden=8, modality_dropout=0.5
+)
+CAPTIONS = CaptioningConfig(
+    16, feature_dim=8, width=4, grid=4, patch=2, hidden=8, depth=2, heads=2
 )
 STAGES: dict[str, Any] = {
     "sizes": (8, 16),
@@ -85,6 +89,8 @@ CASES: dict[str, tuple[Any, Any]] = {
     "reader": (ReaderTask, ReaderConfig(feature_dim=6, embedding_dim=4)),
     "fuse": (FusionTask, FUSION),
     "fuse, vectors": (FusionTask, replace(FUSION, fusion="gated")),
+    "caption": (CaptioningTask, CAPTIONS),
+    "caption, lstm": (CaptioningTask, replace(CAPTIONS, decoder="lstm")),
     "vae": (VAETask, VAEConfig(**PICTURES)),
     "cvae": (ConditionalVAETask, ConditionalVAEConfig(**PICTURES, **CONDITION)),
     "bimodal": (BimodalTask, BimodalConfig(5, 4, 1, 16, 8, 6)),
