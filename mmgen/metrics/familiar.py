@@ -92,7 +92,9 @@ def familiar(
         chosen = {k: options[k] for k in ("subset", "split_by") if k in options}
         limits = _limits(images.shape[2], tuple(sorted(chosen.items())))
         reasons = [r for part in images.split(_CHUNK) for r in limits.reasons(part)]
-    return Familiarity(torch.tensor([not r for r in reasons], dtype=torch.bool), reasons)
+    return Familiarity(
+        torch.tensor([not r for r in reasons], dtype=torch.bool), reasons
+    )
 
 
 # ------------------------------------------------------------------------------- Shapes
