@@ -65,9 +65,9 @@ def familiar(
     first 256 principal components of the training set's.
 
     At 64 pixels at least 98 % of the test pictures of Shapes, of the emoji roles and of
-    all emoji are known, and at most 2 % of noise, of gradients and of inverted
-    pictures, and of Shapes to the roles and emoji to Shapes. As one of all emoji, which
-    are many kinds of pictures, one in twenty Shapes on white passes.
+    all emoji are known, and at most 2 % of noise, of gradients, of inverted pictures,
+    and of Shapes where roles are asked for. Up to one in twenty pass of the emoji as
+    Shapes, for some are one shape on white, and of Shapes on white as emoji.
 
     Args:
         images: (B, 3, H, W) in [-1, 1], H = W, as the model is shown them.
@@ -92,7 +92,9 @@ def familiar(
         chosen = {k: options[k] for k in ("subset", "split_by") if k in options}
         limits = _limits(images.shape[2], tuple(sorted(chosen.items())))
         reasons = [r for part in images.split(_CHUNK) for r in limits.reasons(part)]
-    return Familiarity(torch.tensor([not r for r in reasons], dtype=bool), reasons)
+    return Familiarity(
+        torch.tensor([not r for r in reasons], dtype=torch.bool), reasons
+    )
 
 
 # ------------------------------------------------------------------------------- Shapes
@@ -100,13 +102,12 @@ def familiar(
 
 def _unread(scene: Scene, evidence: Evidence, allowed: Sequence[int] | None) -> str:
     """The first thing that the reader cannot recognise, or ""."""
+    for doubts in (evidence.doubts, *(thing.doubts for thing in evidence.objects)):
+        for fact in ("count", "background", "shape", "colour"):
+            if fact in doubts:
+                return doubts[fact]
     if not scene.objects:
         return NO_OBJECT
-    doubts = [evidence.doubts, *(thing.doubts for thing in evidence.objects)]
-    for each in doubts:
-        for fact in ("count", "background", "shape", "colour"):
-            if fact in each:
-                return each[fact]
     if allowed is not None and len(scene.objects) not in allowed:
         taught = ", ".join(map(str, allowed))
         return f"objects are {len(scene.objects)}, and not {taught}"

