@@ -157,7 +157,7 @@ def train(
     assert given.scenes is not None
     generator = torch.Generator().manual_seed(seed)
     sampler = copy.deepcopy(start).eval()  # the encoder's statistics stay
-    writer = sampler.network.writer
+    writer = sampler.network.writer.requires_grad_(True)  # weights come frozen
     with torch.no_grad():
         parts = [sampler.network.look(part) for part in given.images.split(100)]
     known = torch.cat(parts)

@@ -69,8 +69,8 @@ _AS_DRAWN = (("--split", "test", "--data-shift", "0"),)
 _SHAPES = {**begun("shapes", 64, "both"), "size": 400_000}
 
 PUBLISHED = (
-    # Of two objects that stand in a relation, first alone: elsewhere one word in fifty
-    # tells of it, and what decides that word takes long to be found.
+    # First alone those captions that tell a relation: elsewhere few words do, and what
+    # decides them takes long to be found.
     Preset(
         "caption-shapes64-relations",
         "caption",

@@ -215,7 +215,8 @@ class TransformerWriter(Writer):
         self.shape = (config.depth, config.heads, max_tokens, width // config.heads)
         self.embedding = nn.Embedding(self.symbols, width)
         nn.init.normal_(self.embedding.weight, std=0.5)
-        self.places = nn.Parameter(torch.randn(max_tokens, width) * 0.3)
+        self.places = nn.Parameter(torch.empty(max_tokens, width))
+        nn.init.normal_(self.places, std=0.3)
         self.blocks = nn.ModuleList(
             WordBlock(width, config.heads, config.feature_dim)
             for _ in range(config.depth)

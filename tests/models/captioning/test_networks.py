@@ -280,10 +280,10 @@ def test_sizes_that_do_not_fit() -> None:
         replace(TINY, decoder="gru")
     data = scenes()
     for changes, message in (
-        ({"hidden": 6}, "width a multiple of 2 x heads"),
-        ({"depth": 0}, "depth must be at least 1"),
+        ({"hidden": 7}, "hidden a multiple of heads"),
+        ({"depth": 0}, "depth and heads must be at least 1"),
         ({"grid": 5}, "grid"),
     ):
-        config: CaptioningConfig = replace(TINY, **changes)
         with pytest.raises(ValueError, match=message):
+            config: CaptioningConfig = replace(TINY, **changes)
             CaptioningNetwork(config, data.vocabulary, data.max_tokens)

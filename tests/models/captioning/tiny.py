@@ -42,7 +42,7 @@ def sampler(decoder: str = "lstm") -> CaptioningSampler:
     task = new_task(decoder=decoder)
     made = task.sampler(task.networks)
     torch.manual_seed(1)
-    shaken(made.network.writer)
+    shaken(made.network.writer, 0.3)
     return made.eval()
 
 
