@@ -632,7 +632,7 @@ MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
             "At|trying all of them",
         ),
         "what ended takes room": (
-            1,
+            2,
             _beam(room="max(width - len(done), 0)"),
             "takes no room from those that are open",
         ),
@@ -652,7 +652,7 @@ MISTAKES: dict[str, dict[str, tuple[float, str, str]]] = {
             "",
         ),
         "all that ended": (
-            1,
+            2,
             _beam(result="sorted(scored, key=lambda pair: -pair[1])"),
             "the best 2 captions are asked for",
         ),
