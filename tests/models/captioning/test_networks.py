@@ -211,11 +211,11 @@ def test_maps_of_the_transformer_are_what_words_take_from_regions() -> None:
     writer, about = new_writer("transformer"), seen(3)
     assert isinstance(writer, PrefixWriter)
     tokens, _ = VOCABULARY.encode(CAPTIONS, LONGEST)
-    maps = writer.maps(about, tokens)
+    maps = writer.maps(about, tokens).detach()
     assert maps.shape == (3, LONGEST, REGIONS) and (maps > 0).all()
     assert (maps.sum(dim=2) < 1).all()
     words, places = writer.sentence(about, tokens)
-    weights = writer.transformer.weights(words, places)
+    weights = writer.transformer.weights(words, places).detach()
     for row, place, region in ((0, 0, 0), (1, 7, 5), (2, 3, REGIONS - 1)):
         at, of = 1 + REGIONS + place, 1 + region
         expected = sum(
