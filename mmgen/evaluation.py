@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mmgen.data.dataset import CaptionedDataset
-from mmgen.data.emoji import EmojiDataset
+from mmgen.data.emoji import SPLITS, EmojiDataset
 from mmgen.data.shapes import ShapesDataset
 from mmgen.errors import MmgenError
 from mmgen.interfaces import (
@@ -35,8 +35,11 @@ from mmgen.interfaces import (
 from mmgen.objectives.labels import Labels
 from mmgen.pretrained import available, load
 from mmgen.registry import MEASURES, find_class
+from mmgen.sampling import named_numbers
 
 BATCH = 64  # pictures drawn at a time
+REFERENCES = 5  # captions that a picture's own is compared with
+MANY_PICTURES, MANY_CAPTIONS = 200, 10  # of which several captions each are drawn
 NOT_MEASURED = "not_measured"  # in place of a result: why there is none
 
 
@@ -178,13 +181,14 @@ def _draws_shapes(sampler: Any, dataset: CaptionedDataset) -> bool:
     return isinstance(sampler, Draws) and isinstance(dataset, ShapesDataset)
 
 
-def _draws_roles(sampler: Any, dataset: CaptionedDataset) -> bool:
+def _are_roles(dataset: CaptionedDataset) -> bool:
     """Emoji all of whose combinations exist as pictures."""
-    return (
-        isinstance(sampler, Draws)
-        and isinstance(dataset, EmojiDataset)
-        and dataset.subset == "roles"
-    )
+    return isinstance(dataset, EmojiDataset) and dataset.subset == "roles"
+
+
+def _captions_only(sampler: Any) -> bool:
+    """Who also makes pictures is measured by its coherence."""
+    return isinstance(sampler, Describes) and not isinstance(sampler, Draws | Imagines)
 
 
 def _semantic_accuracy(asked: Asked) -> dict[str, Any]:
@@ -215,10 +219,64 @@ def _recombination(asked: Asked) -> dict[str, Any]:
 
 
 def _naming(asked: Asked) -> dict[str, Any]:
-    from mmgen.metrics.coherence import naming_accuracy
+    from mmgen.metrics.coherence import naming_accuracy, naming_parts
 
-    dataset = asked.dataset
-    return naming_accuracy(asked.sampler, dataset, dataset.language).to_json()
+    sampler, data = asked.sampler, asked.dataset
+    if not _captions_only(sampler):
+        return naming_accuracy(sampler, data, data.language).to_json()
+    found = {}
+    for language in sampler.languages:
+        chosen, *others = (
+            EmojiDataset(split, data.image_size, language, **data.options)
+            for split in sorted(SPLITS, key=lambda split: split != data.split)
+        )
+        found[language] = naming_parts(sampler, chosen, others, language).to_json()
+    return found
+
+
+def _captions(asked: Asked) -> dict[str, Any]:
+    """Facts and words of a captioner's captions in each language that it writes."""
+    from mmgen.metrics.captions import CiderD, bleu, caption_facts, paraphrases
+
+    sampler, samples = asked.sampler, asked.samples
+    found: dict[str, Any] = {}
+    for language in sampler.languages:
+        captions = sampler.describe(samples.images, language)
+        references = [
+            paraphrases(scene, language, REFERENCES, seed)
+            for seed, scene in enumerate(samples.scenes)
+        ]
+        found[language] = {
+            **caption_facts(captions, samples.scenes, language).to_json(),
+            "bleu": bleu(captions, references),
+        }
+        if len(references) > 1:  # in one picture alone no words are rare
+            scores = CiderD(references).scores(captions)
+            found[language]["cider_d"] = sum(scores) / len(scores)
+        if "temperature" in named_numbers(sampler.describe):
+            found[language]["samples"] = _sampled(asked, language)
+    return found
+
+
+def _sampled(asked: Asked, language: str) -> dict[str, Any]:
+    """Captions drawn by chance for the same pictures: how different, how right."""
+    from mmgen.metrics.captions import caption_facts, distinct
+
+    images = asked.samples.images[:MANY_PICTURES]
+    scenes = asked.samples.scenes[:MANY_PICTURES]
+    drawn = [
+        asked.sampler.describe(
+            images, language, seed=asked.seed + number, temperature=1.0
+        )
+        for number in range(MANY_CAPTIONS)
+    ]
+    every = [caption for captions in drawn for caption in captions]
+    right = caption_facts(every, scenes * MANY_CAPTIONS, language)
+    return {
+        "of_a_picture": MANY_CAPTIONS,
+        "distinct": distinct(list(zip(*drawn, strict=True))),
+        "overall": right.overall.to_json(),
+    }
 
 
 def _knows_labels(sampler: Any, dataset: CaptionedDataset) -> bool:
@@ -298,7 +356,14 @@ COHERENCE = Measure(
     ),
     _coherence,
 )
-RECOMBINATION = Measure(_draws_roles, _recombination)
+RECOMBINATION = Measure(
+    lambda sampler, data: isinstance(sampler, Draws) and _are_roles(data),
+    _recombination,
+)
+CAPTIONS = Measure(
+    lambda sampler, data: _captions_only(sampler) and isinstance(data, ShapesDataset),
+    _captions,
+)
 RECONSTRUCTION = Measure(
     lambda sampler, data: isinstance(sampler, Reconstructs), _reconstruction
 )
@@ -317,9 +382,14 @@ ANSWERING = Measure(
 )
 NAMING = Measure(
     lambda sampler, data: (
-        _draws_roles(sampler, data)
-        and isinstance(sampler, Describes)
-        and data.language in sampler.languages
+        isinstance(data, EmojiDataset)
+        if _captions_only(sampler)
+        else (
+            _are_roles(data)
+            and isinstance(sampler, Draws)
+            and isinstance(sampler, Describes)
+            and data.language in sampler.languages
+        )
     ),
     _naming,
 )

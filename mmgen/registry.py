@@ -36,6 +36,7 @@ METHODS: dict[str, str] = {
 MEASURES: dict[str, str] = {
     "semantic_accuracy": "mmgen.evaluation:SEMANTIC_ACCURACY",
     "coherence": "mmgen.evaluation:COHERENCE",
+    "captions": "mmgen.evaluation:CAPTIONS",
     "recombination": "mmgen.evaluation:RECOMBINATION",
     "naming": "mmgen.evaluation:NAMING",
     "labels_read": "mmgen.evaluation:LABELS_READ",

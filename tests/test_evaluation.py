@@ -12,6 +12,8 @@ from torch import Tensor
 
 from mmgen import evaluation
 from mmgen.data import CaptionedDataset, load_dataset
+from mmgen.data.shapes import Scene, describe
+from mmgen.data.shapes.telling import told
 from mmgen.errors import MmgenError
 from mmgen.evaluation import Measure, measure
 from mmgen.metrics import r_precision
@@ -65,6 +67,47 @@ class Namer(Painter):
 
     def describe(self, images: Tensor, language: str | None = None) -> list[str]:
         return [self.names[image.numpy().tobytes()] for image in images]
+
+
+class Captioner:
+    """Writes the captions of pictures that it knows, in both languages, and no more."""
+
+    languages = ("en", "zh")
+
+    def __init__(self, *datasets: CaptionedDataset) -> None:
+        self.seeds: list[int] = []
+        self.said: dict[tuple[str, bytes], str] = {}
+        for dataset in datasets:
+            batch = dataset.batch(range(len(dataset)))
+            for i, image in enumerate(batch.images):
+                for language in self.languages:
+                    key = language, image.numpy().tobytes()
+                    if batch.scenes and isinstance(batch.scenes[i], Scene):
+                        self.said[key] = describe(batch.scenes[i], language, i)
+                    elif dataset.language == language:
+                        self.said[key] = batch.captions[i]
+
+    def describe(self, images: Tensor, language: str | None = None) -> list[str]:
+        return [self.said[language or "en", i.numpy().tobytes()] for i in images]
+
+
+class Chatterer(Captioner):
+    """Draws one of two captions: the right one, or "a star"."""
+
+    def describe(
+        self,
+        images: Tensor,
+        language: str | None = None,
+        seed: int = 0,
+        *,
+        temperature: float = 0.0,
+    ) -> list[str]:
+        right = super().describe(images, language)
+        if not temperature:
+            return right
+        self.seeds.append(seed)
+        star = "a star" if language == "en" else "一个五角星"
+        return [star if seed % 2 else caption for caption in right]
 
 
 class Copier:
@@ -279,6 +322,38 @@ def test_bits_of_real_pictures() -> None:
     assert found["a_picture"] == pytest.approx(found["equal_length"], rel=1e-6)
 
 
+def test_captions_of_pictures_are_decided_in_each_language(
+    shapes: CaptionedDataset,
+) -> None:
+    report = measure(Captioner(shapes), shapes, 70, 0, "cpu")
+    assert list(report) == ["captions"] and list(report["captions"]) == ["en", "zh"]
+    for found in report["captions"].values():
+        assert found["overall"] == found["complete"]
+        assert found["overall"]["value"] == 1 and found["overall"]["n"] == 70
+        assert found["hallucinated"]["value"] == 0 and found["reward"] == 1
+        assert 0.2 < found["bleu"] < 1 and 2 < found["cider_d"] < 10
+        assert "samples" not in found  # it draws none
+    assert "cider_d" not in measure(Captioner(shapes), shapes, 1, 0, "cpu")
+
+
+def test_captions_drawn_by_chance_are_counted(shapes: CaptionedDataset) -> None:
+    model = Chatterer(shapes)
+    report = measure(model, shapes, 70, 3, "cpu")["captions"]
+    assert model.seeds == [*range(3, 13)] * 2
+    stars = sum(
+        told("a star", scene).right for scene in shapes.batch(range(70)).scenes or []
+    )
+    for found in report.values():
+        assert found["samples"]["of_a_picture"] == 10
+        assert found["samples"]["distinct"] == 2
+        right = found["samples"]["overall"]
+        assert (right["successes"], right["n"]) == (350 + 5 * stars, 700)
+
+
+def test_who_draws_too_is_measured_by_its_coherence(shapes: CaptionedDataset) -> None:
+    assert "captions" not in measure(Namer(shapes), shapes, 10, 0, "cpu")
+
+
 @pytest.fixture(scope="module")
 def roles() -> CaptionedDataset:
     pytest.importorskip("emoji")
@@ -298,6 +373,38 @@ class TestEmoji:
         chinese = load_dataset("emoji", "test", 16, "zh", **options)
         found = measure(Namer(chinese), chinese, 20, 0, "cpu")
         assert list(found) == ["recombination"]
+
+    def test_a_captioner_names_them_in_its_languages(
+        self, roles: CaptionedDataset
+    ) -> None:
+        options = {"subset": "roles", "split_by": "combination"}
+        chinese = load_dataset("emoji", "test", 16, "zh", **options)
+        both = load_dataset("emoji", "test", 16, "both", **options)
+        for data in (roles, chinese, both):
+            model = Captioner(roles, chinese)
+            report = measure(model, data, 20, 0, "cpu")
+            assert list(report) == ["naming"] and list(report["naming"]) == ["en", "zh"]
+            for found in report["naming"].values():
+                assert found["overall"]["value"] == 1 and found["nameless"] == 0
+                assert found["overall"]["n"] == len(roles)
+                assert set(found["parts"]) == {"person", "skin_tone", "role"}
+
+    def test_parts_of_a_name_are_told_apart(self, roles: CaptionedDataset) -> None:
+        model = Captioner(roles)
+        model.languages = ("en",)
+        for key, name in model.said.items():  # another combination, and no name
+            turned = name.replace("medium-dark", "light")
+            model.said[key] = "a person" if "firefighter" in name else turned
+        dark = sum("medium-dark" in name for name in roles.batch(range(166)).captions)
+        fires = [n for n in roles.batch(range(166)).captions if "firefighter" in n]
+        both = sum("medium-dark" in name for name in fires)
+        found = measure(model, roles, 20, 0, "cpu")["naming"]["en"]
+        assert found["nameless"] == len(fires) > 0
+        n = len(roles)
+        assert found["parts"]["role"]["successes"] == n - len(fires)
+        assert found["parts"]["person"]["successes"] == n - len(fires)
+        assert found["parts"]["skin_tone"]["successes"] == n - len(fires) - dark + both
+        assert found["overall"] == found["parts"]["skin_tone"]
 
     def test_codes_of_pictures_that_nothing_decides(
         self, roles: CaptionedDataset

@@ -350,6 +350,58 @@ class TestRunFolder:
         assert done.stdout.strip() == "[]"
 
 
+class OuterSampler(TinySampler):
+    """One that is built on another, which may be published already."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.inner = TinySampler(width)
+
+
+class TestParts:
+    """What is published under a name of its own is not stored a second time."""
+
+    @pytest.fixture
+    def built(self, saved) -> tuple[Path, OuterSampler]:
+        folder, inner = saved
+        outer = OuterSampler(4)
+        outer.inner.load_state_dict(inner.state_dict())
+        save("outer", outer, {"task_config": {"inner": "tiny"}}, folder)
+        return folder, outer
+
+    def test_left_out_and_found_again(self, built):
+        folder, outer = built
+        stored = safetensors.torch.load_file(folder / "outer.safetensors")
+        assert not any(key.startswith("inner.") for key in stored)
+        about = card("outer", folder)
+        digest = card("tiny", folder)["sha256"]
+        assert about["parts"] == {"inner": {"weights": "tiny", "sha256": digest}}
+        again = load("outer", folder=folder).state_dict()
+        for key, value in outer.state_dict().items():
+            assert torch.equal(again[key], value.half().float()), key
+
+    def test_a_part_that_differs_is_stored(self, saved):
+        folder, _ = saved
+        outer = OuterSampler(4)
+        save("outer", outer, {"task_config": {"inner": "tiny"}}, folder)
+        assert "parts" not in card("outer", folder)
+        again = load("outer", folder=folder).state_dict()
+        assert torch.equal(again["inner.layer.bias"], outer.inner.layer.bias.half())
+
+    def test_a_part_that_is_gone(self, built):
+        folder, _ = built
+        (folder / "tiny.safetensors").unlink()
+        (folder / "tiny.json").unlink()
+        with pytest.raises(WeightsError, match="needs the weights tiny, its inner"):
+            load("outer", folder=folder)
+
+    def test_a_part_that_was_made_again(self, built):
+        folder, _ = built
+        save("tiny", TinySampler(4), {}, folder)
+        with pytest.raises(WeightsError, match="trained with other weights tiny"):
+            load("outer", folder=folder)
+
+
 class TestPackage:
     def test_every_model_loads_and_stays_small(self):
         total = 0

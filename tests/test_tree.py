@@ -22,6 +22,7 @@ TEXT = {
 CHAPTER_OF = {
     "align": "alignment",
     "bimodal": "alignment",
+    "caption": "captioning",
     "cvae": "vae",
     "fuse": "fusion",
     "mvae": "multimodal-vae",

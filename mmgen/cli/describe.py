@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST = 10_000  # captions of one call
+SMALLEST = 32  # pixels at which a picture's kind can be told
 # A line is a caption, and what else could part a line is written as in Python.
 _ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -89,9 +90,11 @@ def describe(words: list[str]) -> int:
         )
     data = trained_on(given.model)
     images, notes = read_pictures(paths, data["image_size"])
-    captions = sampler.describe(
-        torch.stack(images).repeat_interleave(given.copies, dim=0), **options
-    )
+    shown = torch.stack(images)
+    for told, reason in zip(notes, strangers(shown, data), strict=True):
+        if reason:
+            told.append(f"not a picture like those of {data['name']}: {reason}")
+    captions = sampler.describe(shown.repeat_interleave(given.copies, dim=0), **options)
     rows = [i for i in range(len(paths)) for _ in range(given.copies)]
     for i, caption in zip(rows, captions, strict=True):
         name = given.pictures[i].translate(_ESCAPES)
@@ -141,6 +144,23 @@ def taken_options(model: str, sampler: Any, chosen: Writing) -> dict[str, Any]:
             )
         options[field.name] = value
     return options
+
+
+def strangers(images: Tensor, data: dict[str, Any]) -> list[str]:
+    """Why pictures are of another kind than a model's, "" where they are not.
+
+    A model describes whatever it is shown, and is not less fluent about what it does
+    not know. Data sets whose pictures cannot be told from others are not looked at.
+
+    Args:
+        images: (B, 3, H, W) in [-1, 1].
+        data: what the model was trained on.
+    """
+    from mmgen.metrics.familiar import KINDS, familiar
+
+    if data["name"] not in KINDS or images.shape[2] < SMALLEST:
+        return [""] * len(images)
+    return familiar(images, data["name"], data).reasons
 
 
 def read_pictures(

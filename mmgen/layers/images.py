@@ -241,6 +241,34 @@ class ImageEncoder(nn.Module):
             raise ValueError(f"{source} does not fit: {error}") from error
 
 
+class Coordinates(nn.Module):
+    """Tells tokens of regions where they are: a linear map of x and y is added.
+
+    Neighbours are so alike from the start, and left and right differ in one direction
+    of the features. Of a learned vector for each place a network would first have to
+    find that out: which of two objects is on the left it did not within thousands of
+    steps.
+
+    Args:
+        grid: regions across and down.
+        feature_dim: D.
+    """
+
+    cells: Tensor  # (R, 2) x and y in [-1, 1]
+
+    def __init__(self, grid: int, feature_dim: int) -> None:
+        super().__init__()
+        self.map = nn.Linear(2, feature_dim, bias=False)
+        steps = torch.linspace(-1, 1, grid)
+        y, x = torch.meshgrid(steps, steps, indexing="ij")
+        cells = torch.stack([x, y], dim=2).flatten(0, 1)
+        self.register_buffer("cells", cells, persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, 1 + R, D), of which the first, of the whole, is nowhere."""
+        return tokens + F.pad(self.map(self.cells), (0, 0, 1, 0))
+
+
 class _SmallTrunk(nn.Module):
     """Strided convolutions and residual blocks; see ``ImageEncoder.small``."""
 

@@ -72,33 +72,15 @@ class Attention(nn.Module):
             at: (S,) where these tokens stand in ``past``.
             past: keys and values (B, H, room, d), into which theirs are written.
         """
-        query, key, value = self._parts(tokens, rotation)
+        parts = self.project(tokens).unflatten(2, (3, self.heads, -1))
+        query, key, value = parts.permute(2, 0, 3, 1, 4)  # of (B, S, 3, H, d)
+        if rotation is not None:
+            query, key = rotate(query, rotation), rotate(key, rotation)
         if past is not None and at is not None:
             key = past[0].index_copy_(2, at, key.to(past[0].dtype))
             value = past[1].index_copy_(2, at, value.to(past[1].dtype))
         context = scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         return self.out(context.transpose(1, 2).flatten(2))
-
-    def weights(
-        self, tokens: Tensor, rotation: tuple[Tensor, Tensor] | None, allowed: Tensor
-    ) -> Tensor:
-        """How much each token takes from each, (B, H, S, S), rows of sum 1.
-
-        Arguments as for ``forward``.
-        """
-        query, key, _ = self._parts(tokens, rotation)
-        scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[3])
-        return scores.masked_fill(~allowed, -torch.inf).softmax(dim=3)
-
-    def _parts(
-        self, tokens: Tensor, rotation: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, (B, H, S, d) each."""
-        parts = self.project(tokens).unflatten(2, (3, self.heads, -1))
-        query, key, value = parts.permute(2, 0, 3, 1, 4)  # of (B, S, 3, H, d)
-        if rotation is not None:
-            query, key = rotate(query, rotation), rotate(key, rotation)
-        return query, key, value
 
 
 class Block(nn.Module):
@@ -245,38 +227,17 @@ class Transformer(nn.Module):
                 "a token would change with every one that comes."
             )
         allowed = self._allowed(tokens, mask, at, cache)
-        tokens, rotation = self._placed(tokens, places)
+        rotation = None
+        if self.tables is not None:
+            for axis, table in enumerate(self.tables):
+                tokens = tokens + table(places[:, axis])
+        else:
+            angles = (places.to(self.frequencies)[:, :, None] * self.frequencies).sum(1)
+            rotation = angles.cos().to(tokens.dtype), angles.sin().to(tokens.dtype)
         for i, block in enumerate(self.blocks):
             past = None if cache is None else (cache.keys[i], cache.values[i])
             tokens = block(tokens, rotation, allowed, at, past)
         return self.norm(tokens)
-
-    def weights(self, tokens: Tensor, places: Tensor) -> Tensor:
-        """What each token takes from each in every block, (depth, B, H, S, S).
-
-        Arguments as for ``forward``; rows have the sum 1.
-        """
-        allowed = self._allowed(tokens, None, None, None)
-        tokens, rotation = self._placed(tokens, places)
-        found = []
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            found.append(
-                block.attention.weights(block.norm1(tokens), rotation, allowed)
-            )
-            tokens = block(tokens, rotation, allowed)
-        return torch.stack(found)
-
-    def _placed(
-        self, tokens: Tensor, places: Tensor
-    ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-        """Tokens that know their places, or the rotation that will tell them."""
-        if self.tables is not None:
-            for axis, table in enumerate(self.tables):
-                tokens = tokens + table(places[:, axis])
-            return tokens, None
-        angles = (places.to(self.frequencies)[:, :, None] * self.frequencies).sum(1)
-        return tokens, (angles.cos().to(tokens.dtype), angles.sin().to(tokens.dtype))
 
     def _allowed(
         self,

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mmgen.data.dataset import CaptionedDataset
 from mmgen.data.shapes import parse
+from mmgen.data.vocabulary import tokenize
 from mmgen.interfaces import Describes, Draws, Imagines
 from mmgen.metrics.interval import Proportion
 from mmgen.metrics.semantic import semantic_accuracy
@@ -181,15 +182,103 @@ def naming_accuracy(
     Raises:
         ValueError: a language other than the data set's.
     """
+    written, names, _ = _named(model, dataset, language)
+    return _agreeing(written, names)
+
+
+@dataclass(frozen=True)
+class NamingReport:
+    """How pictures are named.
+
+    Args:
+        overall: with their names to the letter, all parts right.
+        parts: for each attribute, with a name of some picture that agrees in it.
+        nameless: texts that are no picture's name; all their parts count as wrong.
+    """
+
+    overall: Proportion
+    parts: dict[str, Proportion]
+    nameless: int
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it."""
+        return {
+            "overall": self.overall.to_json(),
+            "parts": {name: share.to_json() for name, share in self.parts.items()},
+            "nameless": self.nameless,
+        }
+
+
+def naming_parts(
+    model: Describes,
+    dataset: CaptionedDataset,
+    others: Sequence[CaptionedDataset],
+    language: str,
+) -> NamingReport:
+    """``naming_accuracy``, and which parts of the names are right.
+
+    Args:
+        model: writes captions of pictures.
+        dataset: pictures with their names and attributes.
+        others: the same kind of pictures, whose names a model may write by mistake.
+        language: of all names, that the model is asked to write in.
+
+    Returns:
+        The report. Attributes in which all pictures agree, or which they lack, are left
+        out: nothing could be wrong in them.
+
+    Raises:
+        ValueError: a language other than the data sets', or data without attributes.
+    """
+    written, names, attributes = _named(model, dataset, language)
+    known: dict[tuple[str, ...], Tensor] = {}
+    for each in (dataset, *others):
+        batch = each.batch(range(len(each)))
+        _check_names(each, language)
+        if batch.attributes is None or attributes is None:
+            raise ValueError(f"dataset must have attributes; {each.name!r} has none.")
+        for name, row in zip(batch.captions, batch.attributes, strict=True):
+            known.setdefault(tuple(tokenize(name)), row)
+    assert attributes is not None  # refused above
+    nothing = torch.full_like(attributes[0], -2)  # which no picture has
+    told = torch.stack([known.get(text, nothing) for text in written])
+    rows = torch.stack(list(known.values()))
+    return NamingReport(
+        _agreeing(written, names),
+        {
+            part: Proportion(
+                int((told[:, i] == attributes[:, i]).sum()), len(attributes)
+            )
+            for i, part in enumerate(dataset.attributes)
+            if (rows[:, i] != rows[0, i]).any()
+        },
+        sum(text not in known for text in written),
+    )
+
+
+_Words = tuple[str, ...]
+
+
+def _named(
+    model: Describes, dataset: CaptionedDataset, language: str
+) -> tuple[list[_Words], list[_Words], Tensor | None]:
+    """What a model calls the pictures, their names, and their attributes."""
+    _check_names(dataset, language)
+    batch = dataset.batch(range(len(dataset)))
+    # as words: capitals, spaces and marks are no fault of the model's
+    written = [tuple(tokenize(t)) for t in model.describe(batch.images, language)]
+    names = [tuple(tokenize(name)) for name in batch.captions]
+    return written, names, batch.attributes
+
+
+def _check_names(dataset: CaptionedDataset, language: str) -> None:
     if dataset.language != language:
         raise ValueError(
             f"language must be that of the data set's names, {dataset.language!r}; got "
             f"{language!r}."
         )
-    batch = dataset.batch(range(len(dataset)))
-    encode, decode = dataset.vocabulary.encode, dataset.vocabulary.decode
-    # as the vocabulary writes them: capitals and spaces are no fault of the model's
-    names = decode(encode(batch.captions, dataset.max_tokens)[0])
-    written = model.describe(batch.images, language)
+
+
+def _agreeing(written: Sequence[_Words], names: Sequence[_Words]) -> Proportion:
     right = sum(a == b for a, b in zip(written, names, strict=True))
     return Proportion(right, len(names))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 from mmgen.errors import MmgenError
+from mmgen.interfaces import NOTHING
 
 FOLDER = Path(__file__).resolve().parent
 MOST_BYTES = 12 * 10**6  # of one file of the book's weights
@@ -152,7 +153,47 @@ def save(
         tensors[key] = stored
     place = Path(folder) if folder else FOLDER
     fields = {"name": name, "licence": "MIT", **card_fields}
+    parts = _published_parts(sampler, tensors, fields.get("task_config", {}), place)
+    if parts:
+        fields["parts"] = parts
+        own = tuple(f"{role}." for role in parts)
+        tensors = {k: v for k, v in tensors.items() if not k.startswith(own)}
     return _write(place / f"{name}.safetensors", sampler, tensors, fields, MOST_BYTES)
+
+
+def _published_parts(
+    sampler: Any, tensors: Mapping[str, Tensor], config: Mapping[str, Any], place: Path
+) -> dict[str, dict[str, str]]:
+    """Modules of a sampler that are published already, as the codes' autoencoder is.
+
+    Args:
+        sampler: whose attributes have the names of the config's fields.
+        tensors: its weights as they will be stored.
+        config: the task's, which names what it was built on.
+        place: the folder of the weights.
+
+    Returns:
+        Field -> name and hash of the weights, of those that are equal in every bit.
+    """
+    import safetensors.torch
+    import torch
+
+    names = available(place)
+    parts = {}
+    for role, name in config.items():
+        if name not in names or not hasattr(sampler, role):
+            continue
+        stored = safetensors.torch.load_file(place / f"{name}.safetensors")
+        own = {
+            key.removeprefix(f"{role}."): value
+            for key, value in tensors.items()
+            if key.startswith(f"{role}.")
+        }
+        if own.keys() == stored.keys() and all(
+            torch.equal(own[key], value) for key, value in stored.items()
+        ):
+            parts[role] = {"weights": name, "sha256": card(name, place)["sha256"]}
+    return parts
 
 
 def save_run(folder: str | Path, sampler: Any, card_fields: dict[str, Any]) -> Path:
@@ -222,7 +263,36 @@ def _load_published(name: str, place: Path) -> Any:
             f"{path} is damaged or is not the file that its card describes: "
             f"{_hashes(content, about)}. Fetch it again."
         )
-    return _build(path, about, content, f"make them again: make weights NAME={name}")
+    again = f"make them again: make weights NAME={name}"
+    return _build(path, about, content, again, _read_parts(about, place))
+
+
+def _read_parts(about: dict[str, Any], place: Path) -> dict[str, Tensor]:
+    """Weights that are stored under another name, as a card says.
+
+    Raises:
+        WeightsError: they are not there, or are others.
+    """
+    import safetensors.torch
+
+    found: dict[str, Tensor] = {}
+    for role, part in about.get("parts", {}).items():
+        name, digest = str(part["weights"]), part["sha256"]
+        folder = place if name in available(place) else FOLDER
+        if name not in available(folder):
+            raise WeightsError(
+                f"{about['name']} needs the weights {name}, its {role}, and there are "
+                f"none in {place}. Put them there, with their card."
+            )
+        content = (folder / f"{name}.safetensors").read_bytes()
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise WeightsError(
+                f"{about['name']} was trained with other weights {name}, its {role}, "
+                f"than those in {folder}: their SHA-256 is not that on its card."
+            )
+        stored = safetensors.torch.load(content)
+        found |= {f"{role}.{key}": value for key, value in stored.items()}
+    return found
 
 
 def _load_run(folder: Path) -> Any:
@@ -288,8 +358,20 @@ def _hashes(content: bytes, about: dict[str, Any]) -> str:
     )
 
 
-def _build(path: Path, about: dict[str, Any], content: bytes, again: str) -> Any:
-    """The sampler that a card describes, with weights whose hash is the card's."""
+def _build(
+    path: Path,
+    about: dict[str, Any],
+    content: bytes,
+    again: str,
+    parts: Mapping[str, Tensor] = NOTHING,
+) -> Any:
+    """The sampler that a card describes, with weights whose hash is the card's.
+
+    Args:
+        path, about, content: file, card and bytes of its own weights.
+        again: how to make them again, for a message.
+        parts: weights that are stored elsewhere.
+    """
     import safetensors
     import safetensors.torch
 
@@ -301,7 +383,7 @@ def _build(path: Path, about: dict[str, Any], content: bytes, again: str) -> Any
         raise WeightsError(f"{path} is no safetensors file: {error}.") from error
     state = {
         key: value.float() if value.is_floating_point() else value
-        for key, value in tensors.items()
+        for key, value in {**tensors, **parts}.items()
     }
     on_card = path.with_suffix(".json")
     try:

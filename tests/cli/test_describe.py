@@ -114,8 +114,26 @@ class TestCaptions:
         copies = fails(capsys, "describe", "mvae-shapes64", paths[0], "--copies", "2")
         assert "would be the same caption" in copies
 
-    def test_it_loads_nothing_slow(self, captioner, files):
-        words = ["describe", str(captioner), *files]
+    def test_what_is_unknown_is_said_to_be_so(self, tmp_path, capsys):
+        data = load_dataset("shapes", "test", 64, objects=(1,), size=2)
+        image = data.batch([0]).images[0]
+        noise = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+        paths = []
+        for i, pixels in enumerate((image / 2 + 0.5, noise)):
+            rows = (pixels * 255).round().byte().permute(1, 2, 0).numpy()
+            paths.append(tmp_path / f"{i}.png")
+            Image.fromarray(rows).save(paths[-1])
+        known, unknown = said(capsys, "caption-shapes64", *paths)
+        assert len(known) == 2  # nothing to be noted
+        assert unknown[2].startswith("not a picture like those of shapes: ")
+        (emoji,) = said(capsys, "caption-emoji64", paths[0])
+        assert emoji[2].startswith("not a picture like those of emoji: ")
+
+    def test_it_loads_nothing_slow(self, files):
+        """Of pictures that need not be resized."""
+        for path in files:
+            Image.open(path).resize((64, 64)).save(path)
+        words = ["describe", "caption-emoji64", *files]
         code = f"""
 import sys
 from mmgen.cli import main

@@ -182,7 +182,17 @@ def facts(scene: Scene) -> Demand:
             f"{len(scene.objects)}."
         )
     said = scene.mentions
-    wanted = [
+    return canonical(
+        told_objects(scene),
+        relation_of(scene.objects) if "relation" in said else None,
+        scene.background if "background" in said else None,
+    )
+
+
+def told_objects(scene: Scene) -> list[ObjectDemand]:
+    """Each object of a scene, as far as its caption tells of it."""
+    said = scene.mentions
+    return [
         ObjectDemand(
             thing.shape,
             thing.colour if "colour" in said else None,
@@ -191,8 +201,3 @@ def facts(scene: Scene) -> Demand:
         )
         for thing in scene.objects
     ]
-    return canonical(
-        wanted,
-        relation_of(scene.objects) if "relation" in said else None,
-        scene.background if "background" in said else None,
-    )

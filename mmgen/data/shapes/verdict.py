@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import permutations
 
 from mmgen.data.shapes.demand import Demand, ObjectDemand
 from mmgen.data.shapes.evidence import Evidence
 from mmgen.data.shapes.world import ATTRIBUTES, Object, Scene, holds
 
-_OF_OBJECTS = ("shape", "colour", "size", "position")
+# What a caption may demand of an object by itself.
+OF_OBJECTS = ("shape", "colour", "size", "position")
 NOT_SHOWN = "not as asked"
 
 
@@ -34,6 +36,44 @@ def judge(
         right if all are true.
     """
     whole = {} if evidence is None else evidence.doubts
+    found = match(demand, scene, evidence)
+    reached = {found.wanted[w] for w, _ in found.pairs} == set(found.wanted)
+    verdict = {"count": len(scene.objects) == len(found.wanted)}
+    for column, name in enumerate(OF_OBJECTS):
+        if any(getattr(group, name) is not None for group in demand.objects):
+            verdict[name] = reached and all(
+                found.met[w][s][column] for w, s in found.pairs
+            )
+    if demand.relation is not None:
+        verdict["relation"] = found.related
+    if demand.background is not None:
+        verdict["background"] = scene.background == demand.background
+    return {name: right and name not in whole for name, right in verdict.items()}
+
+
+@dataclass(frozen=True)
+class Match:
+    """Objects demanded, and which of those shown each is taken to be.
+
+    Args:
+        wanted: the objects demanded, alike ones one by one.
+        met: of each wanted and shown, whether the one shown meets each of
+            ``OF_OBJECTS``; what is left open is met.
+        pairs: indices of wanted and shown; of two numbers the smaller is paired.
+        related: whether the demanded relation holds of the pairs.
+    """
+
+    wanted: list[ObjectDemand]
+    met: list[list[tuple[bool, ...]]]
+    pairs: list[tuple[int, int]]
+    related: bool
+
+
+def match(demand: Demand, scene: Scene, evidence: Evidence | None = None) -> Match:
+    """Match objects to those demanded in the way that meets most demands.
+
+    Of equally good ways one that meets most shapes. Arguments as for ``judge``.
+    """
     doubts: Sequence[Mapping[str, str]] = [{}] * len(scene.objects)
     if evidence is not None:
         doubts = [thing.doubts for thing in evidence.objects]
@@ -57,16 +97,7 @@ def judge(
         value = sum(map(sum, score)) + holding, sum(shape for shape, *_ in score)
         if value > best:
             best, pairs, related = value, matching, holding
-    reached = {wanted[w] for w, _ in pairs} == set(wanted)
-    verdict = {"count": len(shown) == len(wanted)}
-    for column, name in enumerate(_OF_OBJECTS):
-        if any(getattr(group, name) is not None for group in demand.objects):
-            verdict[name] = reached and all(met[w][s][column] for w, s in pairs)
-    if demand.relation is not None:
-        verdict["relation"] = related
-    if demand.background is not None:
-        verdict["background"] = scene.background == demand.background
-    return {name: right and name not in whole for name, right in verdict.items()}
+    return Match(wanted, met, pairs, related)
 
 
 def reasons(verdict: Mapping[str, bool], evidence: Evidence) -> dict[str, str]:
@@ -99,7 +130,7 @@ def _meets(
     return tuple(
         (value := getattr(group, name)) is None
         or (name not in unclear and value == getattr(thing, name))
-        for name in _OF_OBJECTS
+        for name in OF_OBJECTS
     )
 
 

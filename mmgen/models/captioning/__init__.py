@@ -4,8 +4,8 @@ r"""Captioning: from a picture to a caption, word by word, in English or Chinese
 
 An encoder makes tokens of the picture x, one for the whole and one for each region; a
 decoder writes the caption t in the language ℓ. Two decoders stand behind one interface:
-an LSTM that looks at the regions anew for every word, and a causal Transformer whose
-sentence begins with the picture.
+an LSTM that looks at the regions anew for every word, and a causal Transformer that
+does so in every block.
 
 Vinyals et al., *Show and Tell: A Neural Image Caption Generator*, CVPR 2015.
 Xu et al., *Show, Attend and Tell: Neural Image Caption Generation with Visual
@@ -18,7 +18,7 @@ from mmgen.models.captioning.networks import (
     AttentionWriter,
     CaptioningConfig,
     CaptioningNetwork,
-    PrefixWriter,
+    TransformerWriter,
 )
 from mmgen.models.captioning.sampler import CaptioningSampler
 from mmgen.models.captioning.task import CaptioningTask, self_critical_loss
@@ -30,6 +30,6 @@ __all__ = [
     "CaptioningNetwork",
     "CaptioningSampler",
     "CaptioningTask",
-    "PrefixWriter",
+    "TransformerWriter",
     "self_critical_loss",
 ]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.layers.attention import AdditiveAttention
 from mmgen.layers.captions import State, Writer
-from mmgen.layers.images import ImageEncoder
-from mmgen.layers.transformer import INITIAL_STD, Cache, Transformer
+from mmgen.layers.images import Coordinates, ImageEncoder
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class CaptioningConfig:
     patch: int = 4  # step of the image encoder's first layer
     decoder: Literal["transformer", "lstm"] = "transformer"  # that writes the words
     hidden: int = 128  # of a word's vector and of the decoder's states
-    depth: int = 4  # blocks of the Transformer; the LSTM has one layer
+    depth: int = 3  # blocks of the Transformer; the LSTM has one layer
     heads: int = 4  # of the Transformer's attention
     # matching model whose picture encoder this one begins with: a pretrained name, or a
     # run's folder; none: from random weights
@@ -42,6 +44,11 @@ class CaptioningConfig:
         if self.decoder not in DECODERS:
             raise ValueError(
                 f"decoder must be one of {', '.join(DECODERS)}; got {self.decoder!r}."
+            )
+        if self.depth < 1 or self.heads < 1 or self.hidden % self.heads:
+            raise ValueError(
+                f"depth and heads must be at least 1, and hidden a multiple of heads; "
+                f"got depth {self.depth}, {self.heads} heads and hidden {self.hidden}."
             )
 
 
@@ -122,10 +129,74 @@ class AttentionWriter(Writer):
         return torch.stack(logits, dim=1), torch.stack(maps, dim=1)
 
 
-class PrefixWriter(Writer):
-    """A causal Transformer that reads the picture's tokens, then writes words.
+class WordBlock(nn.Module):
+    r"""Words look back at the words before them, then at the picture.
 
-    Picture and words are one sentence; what was read is kept as keys and values.
+    .. math:: x \leftarrow x + \mathrm{A}(x, x_{\le}), \quad
+              x \leftarrow x + \mathrm{A}(x, v), \quad
+              x \leftarrow x + \mathrm{MLP}(x)
+
+    with attentions A of normalised x.
+
+    Args:
+        width, heads: of a word's vector and of both attentions.
+        feature_dim: D, of a token of the picture.
+    """
+
+    def __init__(self, width: int, heads: int, feature_dim: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+        self.query, self.ask = nn.Linear(width, width), nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.picture = nn.Linear(feature_dim, 2 * width)
+        self.out, self.tell = nn.Linear(width, width), nn.Linear(width, width)
+        self.widen, self.narrow = (
+            nn.Linear(width, 4 * width),
+            nn.Linear(4 * width, width),
+        )
+
+    def split(self, tokens: Tensor) -> Tensor:
+        """(B, S, H d) to (B, H, S, d)."""
+        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+    def of_words(self, words: Tensor) -> list[Tensor]:
+        """Keys and values (B, H, S, d) of words (B, S, width)."""
+        both = self.key_value(self.norms[0](words)).chunk(2, dim=2)
+        return [self.split(part) for part in both]
+
+    def of_picture(self, about: Tensor) -> list[Tensor]:
+        """Keys and values (B, H, 1 + R, d) of picture tokens (B, 1 + R, D)."""
+        return [self.split(part) for part in self.picture(about).chunk(2, dim=2)]
+
+    def forward(
+        self,
+        words: Tensor,
+        before: Sequence[Tensor],
+        allowed: Tensor,
+        picture: Sequence[Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Words (B, S, width), and what they ask the picture for, (B, H, S, d).
+
+        Args:
+            words: (B, S, width).
+            before: keys and values of the words that may be seen, (B, H, K, d).
+            allowed: (S, K) bool, which of these each word sees.
+            picture: keys and values of the picture's tokens.
+        """
+        query = self.split(self.query(self.norms[0](words)))
+        seen = scaled_dot_product_attention(query, before[0], before[1], allowed)
+        words = words + self.out(seen.transpose(1, 2).flatten(2))
+        asked = self.split(self.ask(self.norms[1](words)))
+        told = scaled_dot_product_attention(asked, picture[0], picture[1])
+        words = words + self.tell(told.transpose(1, 2).flatten(2))
+        return words + self.narrow(gelu(self.widen(self.norms[2](words)))), asked
+
+
+class TransformerWriter(Writer):
+    """A causal Transformer over words that looks at the picture in every block.
+
+    What was read of picture and words is kept as keys and values.
 
     Args:
         config: sizes.
@@ -133,86 +204,86 @@ class PrefixWriter(Writer):
         max_tokens: T, longest caption.
 
     Source:
-        Vaswani et al. 2017; the picture as a prefix: Mokady et al., *ClipCap*, 2021.
+        Vaswani et al. 2017, the decoder of section 3.1, its norms before each part.
     """
 
     def __init__(
         self, config: CaptioningConfig, vocabulary: Vocabulary, max_tokens: int
     ) -> None:
         super().__init__(vocabulary)
-        width, self.side, self.max_tokens = config.hidden, config.grid, max_tokens
-        self.prefix = config.grid**2 + 1
-        self.from_picture = nn.Linear(config.feature_dim, width)
+        width, self.max_tokens = config.hidden, max_tokens
+        self.shape = (config.depth, config.heads, max_tokens, width // config.heads)
         self.embedding = nn.Embedding(self.symbols, width)
-        nn.init.normal_(self.embedding.weight, std=INITIAL_STD)
-        # words, rows, columns; place 0: not on this axis
-        axes = (max_tokens + 1, config.grid + 1, config.grid + 1)
-        self.transformer = Transformer(
-            width, config.depth, config.heads, axes, causal=True, positions="learned"
+        nn.init.normal_(self.embedding.weight, std=0.5)
+        self.places = nn.Parameter(torch.empty(max_tokens, width))
+        nn.init.normal_(self.places, std=0.3)
+        self.blocks = nn.ModuleList(
+            WordBlock(width, config.heads, config.feature_dim)
+            for _ in range(config.depth)
         )
+        self.norm = nn.LayerNorm(width)
         self.words = nn.Linear(width, self.first_start)
 
-    @property
-    def room(self) -> int:
-        """Tokens that are read at most: the picture's, and those before each word."""
-        return self.prefix + self.max_tokens
-
-    def places(self) -> Tensor:
-        """Places (1 + R + T, 3): of the whole, of the regions, of the words."""
-        device = self.words.weight.device
-        cells = torch.arange(self.side**2, device=device)
-        rows, columns = cells // self.side + 1, cells % self.side + 1
-        words = torch.arange(1, self.max_tokens + 1, device=device)
-        places = words.new_zeros(self.room, 3)
-        places[1 : self.prefix, 1], places[1 : self.prefix, 2] = rows, columns
-        places[self.prefix :, 0] = words
-        return places
+    def _blocks(self) -> Iterator[WordBlock]:
+        for block in self.blocks:
+            assert isinstance(block, WordBlock)
+            yield block
 
     def enter(self, about: Tensor) -> State:
-        """Keys and values (B, depth, heads, room, d) of tokens (B, 1 + R, D)."""
-        tokens = self.from_picture(about)
-        cache = self.transformer.new_cache(len(tokens), self.room, tokens)
-        at = torch.arange(self.prefix, device=tokens.device)
-        self.transformer(tokens, self.places()[: self.prefix], None, at, cache)
-        return cache.keys.transpose(0, 1), cache.values.transpose(0, 1)
+        """Keys and values of words to come, and of picture tokens (B, 1 + R, D).
+
+        (B, depth, H, T, d) twice, of zeros, and (B, depth, H, 1 + R, d) twice.
+        """
+        of_picture = [block.of_picture(about) for block in self._blocks()]
+        empty = about.new_zeros(len(about), *self.shape)
+        keys, values = (
+            torch.stack(part, dim=1) for part in zip(*of_picture, strict=True)
+        )
+        return empty, empty.clone(), keys, values
 
     def step(self, last: Tensor, at: int, state: State) -> tuple[Tensor, State]:
         """As for ``Writer``; keys and values are written into the state itself."""
-        place = torch.tensor([self.prefix + at], device=last.device)
-        return self.read(self.embedding(last), place, state), state
+        place = torch.tensor([at], device=last.device)
+        return self.read(last, place, state), state
 
-    def read(self, vectors: Tensor, place: Tensor, state: State) -> Tensor:
-        """Logits (B, V) after one token more.
-
-        Args:
-            vectors: (B, hidden), of the token.
-            place: (1,) int64, how many stand before it.
-            state: keys and values, written into.
-        """
-        cache = Cache(*(part.transpose(0, 1) for part in state))
-        features = self.transformer(
-            vectors[:, None], self.places()[place], None, place, cache
-        )
-        return self.words(features[:, 0])
-
-    def sentence(self, pictures: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors of picture and words, (B, 1 + R + T, hidden), and their places."""
-        words = self.embedding(self.shifted(tokens))
-        whole = torch.cat([self.from_picture(pictures), words], dim=1)
-        return whole, self.places()[: whole.shape[1]]
+    def read(self, last: Tensor, place: Tensor, state: State) -> Tensor:
+        """Logits (B, V) after a word (B,) at ``place`` (1,), kept in ``state``."""
+        words = (self.embedding(last) + self.places[place])[:, None]  # (B, 1, width)
+        allowed = torch.arange(self.max_tokens, device=last.device) <= place  # (T,)
+        for i, block in enumerate(self._blocks()):
+            keys, values, *picture = (part[:, i] for part in state)
+            key, value = block.of_words(words)
+            before = (
+                keys.index_copy_(2, place, key),
+                values.index_copy_(2, place, value),
+            )
+            words, _ = block(words, before, allowed[None], picture)
+        return self.words(self.norm(words[:, 0]))
 
     def forward(self, pictures: Tensor, tokens: Tensor) -> Tensor:
         """Arguments and result as for ``AttentionWriter``."""
-        features = self.transformer(*self.sentence(pictures, tokens))
-        return self.words(features[:, self.prefix :])
+        return self.words(self.norm(self._read(pictures, tokens)[0]))
 
     def maps(self, pictures: Tensor, tokens: Tensor) -> Tensor:
-        """What words take from the regions, mean of blocks and heads, (B, T, R).
+        """What words ask of each region, mean of blocks and heads, (B, T, R).
 
-        Rows have a sum below 1: words look at the whole and at each other too.
+        Rows have a sum below 1: the rest goes to the token of the whole.
         """
-        weights = self.transformer.weights(*self.sentence(pictures, tokens))
-        return weights.mean(dim=(0, 2))[:, self.prefix :, 1 : self.prefix]
+        return torch.stack(self._read(pictures, tokens)[1]).mean(dim=0)[:, :, 1:]
+
+    def _read(self, pictures: Tensor, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Words (B, T, width) after all blocks, and shares (B, T, 1 + R) of each."""
+        size = tokens.shape[1]
+        words = self.embedding(self.shifted(tokens)) + self.places[:size]
+        at = torch.arange(size, device=tokens.device)
+        shares = []
+        for block in self._blocks():
+            picture = block.of_picture(pictures)
+            before = block.of_words(words)
+            words, asked = block(words, before, at[:, None] >= at, picture)
+            scores = asked @ picture[0].mT / math.sqrt(asked.shape[3])
+            shares.append(scores.softmax(dim=3).mean(dim=1))
+        return words, shares
 
 
 DECODERS = ("transformer", "lstm")
@@ -239,15 +310,16 @@ class CaptioningNetwork(nn.Module):
             config.patch,
         )
         self.norm = nn.LayerNorm(config.feature_dim)
-        self.writer: AttentionWriter | PrefixWriter
+        self.coordinates = Coordinates(config.grid, config.feature_dim)
+        self.writer: AttentionWriter | TransformerWriter
         if config.decoder == "lstm":
             self.writer = AttentionWriter(config, vocabulary)
         else:
-            self.writer = PrefixWriter(config, vocabulary, max_tokens)
+            self.writer = TransformerWriter(config, vocabulary, max_tokens)
 
     def look(self, images: Tensor) -> Tensor:
         """Tokens of pictures (B, 3, H, W), (B, 1 + R, D): the whole, then regions."""
-        return self.norm(self.pictures.tokens(images))
+        return self.coordinates(self.norm(self.pictures.tokens(images)))
 
     def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
         """Logits (B, T, V) of each word of captions (B, T), given those before it."""

@@ -16,7 +16,6 @@ from mmgen.models.captioning.networks import (
     AttentionWriter,
     CaptioningConfig,
     CaptioningNetwork,
-    PrefixWriter,
 )
 from mmgen.sampling import EXAMPLES, CaptionSampler, Graph, in_parts, seeded_noise
 
@@ -221,46 +220,40 @@ class CaptioningSampler(CaptionSampler):
         return begun
 
     def graph(self) -> Graph:
-        """One word more: what is kept of picture and words, to logits and the same."""
-        writer, sizes = self.network.writer, self.config
-        regions = sizes.grid**2
+        """One word more: a picture, the last word and what is kept, to logits and kept.
+
+        ``token`` (1,) is a word (0..V-1), or V or V + 1, the start of an English or a
+        Chinese caption; ``at`` (1,) counts the words before. What is kept of the words
+        begins as zeros: ``keys`` and ``values`` (1, depth, heads, T, d) of the
+        Transformer, ``h`` and ``c`` (1, hidden) of the LSTM.
+        """
+        writer, size = self.network.writer, self.config.image_size
         generator = torch.Generator().manual_seed(0)
-        if isinstance(writer, AttentionWriter):
-            shapes = [(sizes.hidden,), (sizes.hidden,), (regions, sizes.feature_dim)]
-            names = ("h", "c", "regions")
-            state = {
-                name: torch.randn(EXAMPLES, *shape, generator=generator)
-                for name, shape in zip(names, shapes, strict=True)
-            }
-
-            def look(token: Tensor, *kept: Tensor) -> tuple[Tensor, ...]:
-                logits, (h, c, _), weights = writer.look_and_step(token, kept)
-                return logits, h, c, weights
-
-            token = {"token": torch.tensor([writer.first_start, 2, 3])}
-            return Graph.of(
-                self, look, token | state, ("logits", "new_h", "new_c", "map")
-            )
-        assert isinstance(writer, PrefixWriter)
-        like = writer.words.weight
-        empty = writer.transformer.new_cache(EXAMPLES, writer.room, like)
-        vectors = torch.randn(EXAMPLES, sizes.feature_dim, generator=generator)
+        shape = (EXAMPLES, 3, size, size)
         inputs = {
-            "feature": vectors,
-            "token": torch.tensor([2, writer.first_start, 3]),
-            "at": torch.tensor([0, writer.prefix, writer.prefix + 2]),
-            "keys": empty.keys.transpose(0, 1).contiguous(),
-            "values": empty.values.transpose(0, 1).contiguous(),
+            "image": torch.rand(shape, generator=generator) * 2 - 1,
+            "token": torch.tensor([writer.first_start, 2, 3]),
+            "at": torch.tensor([0, 1, 4]),
         }
+        sizes: dict[str, tuple[int, ...]]
+        if isinstance(writer, AttentionWriter):
+            sizes = {"h": (self.config.hidden,), "c": (self.config.hidden,)}
+        else:
+            sizes = {"keys": writer.shape, "values": writer.shape}
+        for name, each in sizes.items():
+            inputs[name] = torch.randn(EXAMPLES, *each, generator=generator)
 
         def step(
-            feature: Tensor, token: Tensor, at: Tensor, keys: Tensor, values: Tensor
+            image: Tensor, token: Tensor, at: Tensor, one: Tensor, other: Tensor
         ) -> tuple[Tensor, ...]:
-            of_picture = (at < writer.prefix)[:, None]
-            vectors = torch.where(
-                of_picture, writer.from_picture(feature), writer.embedding(token)
-            )
-            kept = keys.clone(), values.clone()
-            return writer.read(vectors, at, kept), *kept
+            begun = writer.enter(self.network.look(image))
+            if isinstance(writer, AttentionWriter):
+                first = (at == 0)[:, None]
+                h = torch.where(first, begun[0], one)
+                c = torch.where(first, begun[1], other)
+                logits, state, _ = writer.look_and_step(token, (h, c, begun[2]))
+                return logits, *state[:2]
+            kept = one.clone(), other.clone(), *begun[2:]
+            return writer.read(token, at, kept), *kept[:2]
 
-        return Graph.of(self, step, inputs, ("logits", "new_keys", "new_values"))
+        return Graph.of(self, step, inputs, ("logits", *(f"new_{k}" for k in sizes)))

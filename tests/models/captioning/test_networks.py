@@ -16,7 +16,7 @@ from mmgen.models.captioning import (
     AttentionWriter,
     CaptioningConfig,
     CaptioningNetwork,
-    PrefixWriter,
+    TransformerWriter,
 )
 from tests.models.captioning.tiny import REGIONS, TINY, scenes, shaken
 
@@ -32,7 +32,7 @@ def seed() -> None:
 
 def new_writer(
     decoder: str, vocabulary: Vocabulary = VOCABULARY, longest: int = LONGEST
-) -> AttentionWriter | PrefixWriter:
+) -> AttentionWriter | TransformerWriter:
     """In float64, with weights large enough for every path to count."""
     config = replace(TINY, decoder=decoder)
     network = CaptioningNetwork(config, vocabulary, longest)
@@ -207,34 +207,48 @@ def test_maps_of_the_lstm_are_shares_and_go_with_the_regions() -> None:
 # --- the Transformer -----------------------------------------------------------------
 
 
-def test_maps_of_the_transformer_are_what_words_take_from_regions() -> None:
-    writer, about = new_writer("transformer"), seen(3)
-    assert isinstance(writer, PrefixWriter)
-    tokens, _ = VOCABULARY.encode(CAPTIONS, LONGEST)
-    maps = writer.maps(about, tokens).detach()
-    assert maps.shape == (3, LONGEST, REGIONS) and (maps > 0).all()
+def test_maps_of_the_transformer_are_what_words_ask_of_regions() -> None:
+    """Against one query at a time, from the maps of each block by name."""
+    writer, about = new_writer("transformer"), seen(2)
+    assert isinstance(writer, TransformerWriter)
+    tokens, _ = VOCABULARY.encode(CAPTIONS[:2], LONGEST)
+    maps = writer.maps(about, tokens)
+    assert maps.shape == (2, LONGEST, REGIONS) and (maps > 0).all()
     assert (maps.sum(dim=2) < 1).all()
-    words, places = writer.sentence(about, tokens)
-    weights = writer.transformer.weights(words, places).detach()
-    for row, place, region in ((0, 0, 0), (1, 7, 5), (2, 3, REGIONS - 1)):
-        at, of = 1 + REGIONS + place, 1 + region
-        expected = sum(
-            float(weights[block, row, head, at, of])
-            for block in range(TINY.depth)
-            for head in range(TINY.heads)
-        ) / (TINY.depth * TINY.heads)
-        assert float(maps[row, place, region]) == pytest.approx(expected)
-
-
-def test_places_are_of_the_whole_of_rows_and_columns_and_of_words() -> None:
-    writer = new_writer("transformer")
-    assert isinstance(writer, PrefixWriter)
-    side, places = TINY.grid, writer.places().tolist()
-    assert len(places) == writer.room == 1 + REGIONS + LONGEST
-    assert places[0] == [0, 0, 0]
-    cells = [[0, y + 1, x + 1] for y in range(side) for x in range(side)]
-    assert places[1 : 1 + REGIONS] == cells
-    assert places[1 + REGIONS :] == [[i + 1, 0, 0] for i in range(LONGEST)]
+    words = writer.embedding(writer.shifted(tokens)) + writer.places[:LONGEST]
+    width, size = TINY.hidden, TINY.hidden // TINY.heads
+    expected = torch.zeros(2, LONGEST, 1 + REGIONS, dtype=torch.float64)
+    for block in writer.blocks:
+        key = block.picture(about)[:, :, :width]
+        value = block.picture(about)[:, :, width:]
+        for row in range(2):
+            after = []
+            normal = block.norms[0](words[row])
+            for i in range(LONGEST):
+                word = words[row, i]
+                own = torch.zeros(width, dtype=torch.float64)
+                told = own.clone()
+                for head in range(TINY.heads):
+                    part = slice(head * size, (head + 1) * size)
+                    query = block.query(normal[i])[part]
+                    pairs = block.key_value(normal[: i + 1])
+                    keys, values = pairs[:, :width][:, part], pairs[:, width:][:, part]
+                    own[part] = (keys @ query / size**0.5).softmax(dim=0) @ values
+                word = word + block.out(own)
+                asked = block.ask(block.norms[1](word))
+                for head in range(TINY.heads):
+                    part = slice(head * size, (head + 1) * size)
+                    scores = key[row][:, part] @ asked[part] / size**0.5
+                    shares = scores.softmax(dim=0)
+                    told[part] = shares @ value[row][:, part]
+                    expected[row, i] += shares / (TINY.heads * TINY.depth)
+                word = word + block.tell(told)
+                wide = torch.nn.functional.gelu(block.widen(block.norms[2](word)))
+                after.append(word + block.narrow(wide))
+            words = words.clone()
+            words[row] = torch.stack(after)
+    torch.testing.assert_close(maps, expected[:, :, 1:])
+    torch.testing.assert_close(writer(about, tokens), writer.words(writer.norm(words)))
 
 
 # --- the encoder and sizes -----------------------------------------------------------
@@ -250,10 +264,12 @@ def test_the_network_is_its_encoder_and_its_writer(decoder: str) -> None:
     regions, whole = network.pictures(batch.images)
     assert about.shape == (3, 1 + REGIONS, TINY.feature_dim)
     torch.testing.assert_close(about[:, 0], network.norm(whole))
+    steps = torch.linspace(-1, 1, TINY.grid)
     for place in range(REGIONS):
         row, column = divmod(place, TINY.grid)
+        where = network.coordinates.map(torch.stack([steps[column], steps[row]]))
         torch.testing.assert_close(
-            about[:, 1 + place], network.norm(regions[:, :, row, column])
+            about[:, 1 + place], network.norm(regions[:, :, row, column]) + where
         )
     expected = network.writer(about, batch.tokens)
     assert torch.equal(network(batch.images, batch.tokens), expected)
@@ -264,10 +280,10 @@ def test_sizes_that_do_not_fit() -> None:
         replace(TINY, decoder="gru")
     data = scenes()
     for changes, message in (
-        ({"hidden": 6}, "width a multiple of 2 x heads"),
-        ({"depth": 0}, "depth must be at least 1"),
+        ({"hidden": 7}, "hidden a multiple of heads"),
+        ({"depth": 0}, "depth and heads must be at least 1"),
         ({"grid": 5}, "grid"),
     ):
-        config: CaptioningConfig = replace(TINY, **changes)
         with pytest.raises(ValueError, match=message):
+            config: CaptioningConfig = replace(TINY, **changes)
             CaptioningNetwork(config, data.vocabulary, data.max_tokens)

@@ -113,8 +113,7 @@ def test_the_seed_decides_where_there_is_chance(model: CaptioningSampler) -> Non
     assert len(drawn) == 70
     assert drawn == model.describe(images, seed=1, temperature=1.0)
     assert drawn != model.describe(images, seed=2, temperature=1.0)
-    # but for the last row, in which PyTorch ends its noise in another way
-    assert drawn[:4] == model.describe(images[:5], seed=1, temperature=1.0)[:4]
+    assert drawn[:16] == model.describe(images[:16], seed=1, temperature=1.0)
     greedy = model.describe(images)
     assert greedy == model.describe(images, seed=2) != drawn
     assert greedy[64:] == greedy[:6]  # the same pictures
