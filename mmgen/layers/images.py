@@ -298,8 +298,11 @@ class _SmallTrunk(nn.Module):
             nn.ReLU(),
         )
         steps = torch.linspace(-1, 1, image_size)
-        y, x = torch.meshgrid(steps, steps, indexing="ij")
-        self.register_buffer("position", torch.stack([x, y])[None], persistent=False)
+        # Filled, not stacked: to stack tensors without memory, as the sizes of weights
+        # are checked, PyTorch loads its compiler.
+        places = torch.empty(1, 2, image_size, image_size)
+        places[0, 0], places[0, 1] = steps, steps[:, None]  # x and y
+        self.register_buffer("position", places, persistent=False)
         self.position: Tensor  # (1, 2, H, W)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -229,10 +229,12 @@ class TestPictures:
     ):
         from mmgen.cli.describe import read_pictures
 
-        plain.resize((90, 61)).save(tmp_path / "a.png")
-        (tmp_path / "a.txt").write_text("a red star", encoding="utf-8")
-        data = load_dataset("folder", "all", 16, root=str(tmp_path))
-        images, _ = read_pictures([tmp_path / "a.png"], 16)
+        own = tmp_path / "own"
+        own.mkdir()
+        plain.resize((90, 61)).save(own / "a.png")
+        (own / "a.txt").write_text("a red star", encoding="utf-8")
+        data = load_dataset("folder", "all", 16, root=str(own))
+        images, _ = read_pictures([own / "a.png"], 16)
         assert torch.equal(images[0], data.batch([0]).images[0])
 
 

@@ -279,7 +279,7 @@ def test_the_laptop_preset_learns(decoder: str) -> None:
     before = surprise()
     few = replace(
         preset.training,
-        steps=15,
+        steps=30,
         batch_size=16,
         warmup_steps=0,
         accelerator="cpu",
