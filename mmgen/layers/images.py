@@ -241,6 +241,16 @@ class ImageEncoder(nn.Module):
             raise ValueError(f"{source} does not fit: {error}") from error
 
 
+def coordinates(side: int) -> Tensor:
+    """x and y of the cells of a grid, (2, side, side) in [-1, 1]."""
+    steps = torch.linspace(-1, 1, side)
+    # Filled, not stacked: to stack tensors without memory, as the sizes of weights are
+    # checked, PyTorch loads its compiler, which takes seconds.
+    cells = torch.empty(2, side, side)
+    cells[0], cells[1] = steps, steps[:, None]
+    return cells
+
+
 class Coordinates(nn.Module):
     """Tells tokens of regions where they are: a linear map of x and y is added.
 
@@ -259,10 +269,7 @@ class Coordinates(nn.Module):
     def __init__(self, grid: int, feature_dim: int) -> None:
         super().__init__()
         self.map = nn.Linear(2, feature_dim, bias=False)
-        steps = torch.linspace(-1, 1, grid)
-        y, x = torch.meshgrid(steps, steps, indexing="ij")
-        cells = torch.stack([x, y], dim=2).flatten(0, 1)
-        self.register_buffer("cells", cells, persistent=False)
+        self.register_buffer("cells", coordinates(grid).flatten(1).T, persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, 1 + R, D), of which the first, of the whole, is nowhere."""
@@ -297,12 +304,9 @@ class _SmallTrunk(nn.Module):
             nn.BatchNorm2d(before),
             nn.ReLU(),
         )
-        steps = torch.linspace(-1, 1, image_size)
-        # Filled, not stacked: to stack tensors without memory, as the sizes of weights
-        # are checked, PyTorch loads its compiler.
-        places = torch.empty(1, 2, image_size, image_size)
-        places[0, 0], places[0, 1] = steps, steps[:, None]  # x and y
-        self.register_buffer("position", places, persistent=False)
+        self.register_buffer(
+            "position", coordinates(image_size)[None], persistent=False
+        )
         self.position: Tensor  # (1, 2, H, W)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -233,7 +233,7 @@ class CaptioningSampler(CaptionSampler):
         inputs = {
             "image": torch.rand(shape, generator=generator) * 2 - 1,
             "token": torch.tensor([writer.first_start, 2, 3]),
-            "at": torch.tensor([0, 1, 4]),
+            "at": torch.tensor([0, 1, 4]).clamp(max=self.max_tokens - 1),
         }
         sizes: dict[str, tuple[int, ...]]
         if isinstance(writer, AttentionWriter):
