@@ -269,7 +269,8 @@ class Coordinates(nn.Module):
     def __init__(self, grid: int, feature_dim: int) -> None:
         super().__init__()
         self.map = nn.Linear(2, feature_dim, bias=False)
-        self.register_buffer("cells", coordinates(grid).flatten(1).T, persistent=False)
+        cells = coordinates(grid).flatten(1).T.contiguous()
+        self.register_buffer("cells", cells, persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens (B, 1 + R, D), of which the first, of the whole, is nowhere."""
