@@ -129,11 +129,12 @@ class TestCaptions:
         (emoji,) = said(capsys, "caption-emoji64", paths[0])
         assert emoji[2].startswith("not a picture like those of emoji: ")
 
-    def test_it_loads_nothing_slow(self, files):
+    @pytest.mark.parametrize("name", ["caption-emoji64", "caption-shapes64"])
+    def test_it_loads_nothing_slow(self, files, name):
         """Of pictures that need not be resized."""
         for path in files:
             Image.open(path).resize((64, 64)).save(path)
-        words = ["describe", "caption-emoji64", *files]
+        words = ["describe", name, *files]
         code = f"""
 import sys
 from mmgen.cli import main

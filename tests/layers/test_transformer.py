@@ -301,45 +301,6 @@ def test_without_places_order_says_nothing() -> None:
     assert (mixed - network(tokens, in_line())[:, order]).abs().max() > 1e-3
 
 
-# --- weights --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("positions", ["rotary", "learned"])
-def test_weights_are_those_that_the_network_attends_with(
-    positions: str, causal: bool
-) -> None:
-    """Contexts made from them, block by block, give what the network gives."""
-    network, tokens = transformer(causal, positions, depth=3), tokens_of(2)
-    weights = network.weights(tokens, in_line())
-    assert weights.shape == (3, 2, HEADS, SIZE, SIZE)
-    torch.testing.assert_close(weights.sum(dim=4), torch.ones_like(weights[..., 0]))
-    later = torch.ones(SIZE, SIZE, dtype=torch.bool).triu(1)
-    assert weights[..., later].eq(0).all() == causal
-    read = tokens
-    if network.tables is not None:
-        read = read + network.tables[0].weight[:SIZE]
-    for block, shares in zip(network.blocks, weights, strict=True):
-        value = block.attention.project(block.norm1(read)).chunk(3, dim=2)[2]
-        value = value.unflatten(2, (HEADS, -1)).transpose(1, 2)
-        context = (shares @ value).transpose(1, 2).flatten(2)
-        read = read + block.attention.out(context)
-        hidden = nn.functional.gelu(block.widen(block.norm2(read)))
-        read = read + block.narrow(hidden)
-    torch.testing.assert_close(network.norm(read), network(tokens, in_line()))
-
-
-def test_weights_of_one_layer_are_the_attention_of_the_chapters() -> None:
-    layer, tokens = Attention(WIDTH, HEADS).double(), tokens_of(3)
-    allowed = torch.ones(1, 1, SIZE, SIZE, dtype=torch.bool).tril()
-    query, key, value = (
-        part.unflatten(2, (HEADS, -1)).transpose(1, 2)
-        for part in layer.project(tokens).chunk(3, dim=2)
-    )
-    _, expected = scaled_dot_product_attention(query, key, value, allowed)
-    torch.testing.assert_close(layer.weights(tokens, None, allowed), expected)
-
-
 # --- the cache ------------------------------------------------------------------------
 
 
