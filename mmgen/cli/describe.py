@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tyro.conf import Positional
 
-from mmgen.cli.inputs import device_of, sampler_of, trained_on
+from mmgen.cli.inputs import check_copies, device_of, sampler_of, trained_on
 from mmgen.cli.options import Parser, UsageError
 
 if TYPE_CHECKING:
@@ -64,12 +64,7 @@ def describe(words: list[str]) -> int:
     given: Options = read["command"]
     if not given.pictures:
         raise UsageError("name at least one PICTURE to describe.")
-    most = MOST // len(given.pictures)
-    if not 1 <= given.copies <= most:
-        raise UsageError(
-            f"--copies must lie in 1..{most}, for at most {MOST:,} captions; got "
-            f"{given.copies}."
-        )
+    check_copies(given.copies, len(given.pictures), MOST, "captions")
     paths = [existing(name) for name in given.pictures]
     sampler = sampler_of(given.model, device_of(given.device))
 

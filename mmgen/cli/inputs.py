@@ -115,6 +115,26 @@ def chosen_options(model: str, sampler: Any, given: Sequence[str]) -> dict[str, 
     return chosen
 
 
+def check_copies(copies: int, of_each: int, most: int, what: str) -> None:
+    """Refuse a number of copies that is too small, or makes too much.
+
+    Args:
+        copies: that were asked for, of each thing that was named.
+        of_each: how many were named.
+        most: that one call makes.
+        what: these are, for the message.
+
+    Raises:
+        UsageError: the number.
+    """
+    limit = most // of_each
+    if not 1 <= copies <= limit:
+        raise UsageError(
+            f"--copies must lie in 1..{limit}, for at most {most:,} {what}; got "
+            f"{copies}."
+        )
+
+
 def trained_on(model: str) -> dict[str, Any]:
     """Arguments of ``load_dataset`` for what a run or weights were trained on.
 

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 from tyro.conf import Positional, UseAppendAction
 
-from mmgen.cli.inputs import chosen_options, device_of, sampler_of, writable
+from mmgen.cli.inputs import (
+    check_copies,
+    chosen_options,
+    device_of,
+    sampler_of,
+    writable,
+)
 from mmgen.cli.options import Parser, UsageError
 
 MOST = 10_000  # pictures of one file
@@ -38,12 +44,7 @@ def sample(words: list[str]) -> int:
     given: Options = parser.read(words)["command"]
     if not given.captions:
         raise UsageError("name at least one CAPTION to draw.")
-    most = MOST // len(given.captions)
-    if not 1 <= given.copies <= most:
-        raise UsageError(
-            f"--copies must lie in 1..{most}, for at most {MOST:,} pictures in one "
-            f"file; got {given.copies}."
-        )
+    check_copies(given.copies, len(given.captions), MOST, "pictures in one file")
     out = writable(given.out, ".png")
     if not all(caption.strip() for caption in given.captions):
         raise UsageError("a caption must not be empty; write at least one word.")

@@ -229,9 +229,10 @@ def _report(run: Run) -> None:
         f"{run.folder}: {steps} steps in {run.manifest['seconds']:.0f} s "
         f"({run.manifest['stopped'].replace('_', ' ')}); {losses}"
     )
-    if isinstance(run.sampler(), Draws):
+    sampler = run.sampler()
+    if isinstance(sampler, Draws):
         print(f'next: mmgen sample {run.folder} "…" --out picture.png')
-    elif isinstance(run.sampler(), Describes):
+    elif isinstance(sampler, Describes):
         print(f"next: mmgen describe {run.folder} picture.png")
     else:
         print(f"next: mmgen evaluate {run.folder}")

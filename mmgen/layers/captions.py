@@ -25,6 +25,29 @@ LANGUAGES = ("en", "zh")  # of captions, in the order of the symbols they start 
 State = tuple[Tensor, ...]  # what a writer has read, all tensors with a row a caption
 
 
+def languages_of(vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Languages that captions of a vocabulary are written in."""
+    language = vocabulary.language
+    return LANGUAGES if language == "both" else (language,)
+
+
+def chosen_language(language: str | None, vocabulary: Vocabulary) -> str:
+    """The language to write in: that which was asked for, or the first.
+
+    Raises:
+        ValueError: one that the vocabulary does not have.
+    """
+    known = languages_of(vocabulary)
+    if language is None:
+        return known[0]
+    if language not in known:
+        raise ValueError(
+            f"language must be one of {', '.join(known)}, which the model learned; got "
+            f"{language!r}."
+        )
+    return language
+
+
 class Choice(NamedTuple):
     """How a word is chosen; by default the likeliest, always."""
 
@@ -63,11 +86,11 @@ class Writer(nn.Module):
 
     def enter(self, about: Any) -> State:
         """What is kept of what captions are about, a row a caption."""
-        raise NotImplementedError
+        raise NotImplementedError  # what that is, a subclass says
 
     def step(self, last: Tensor, at: int, state: State) -> tuple[Tensor, State]:
         """Logits (B, V) of the word after ``last`` (B,), which stands at ``at``."""
-        raise NotImplementedError
+        raise NotImplementedError  # how words are foreseen, a subclass says
 
     def start(self, tokens: Tensor) -> Tensor:
         """The symbol (B,) that captions (B, T) start with: English, or Chinese."""

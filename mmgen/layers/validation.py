@@ -41,6 +41,31 @@ def require_finite(**tensors: Tensor | None) -> None:
             )
 
 
+def require_range(images: Tensor) -> None:
+    """Refuse pictures outside of [-1, 1].
+
+    Raises:
+        ValueError: they are, or hold NaN.
+    """
+    if not -1 <= images.min().item() <= images.max().item() <= 1:
+        raise ValueError(
+            f"images must lie in [-1, 1]; got values in [{images.min():g}, "
+            f"{images.max():g}]."
+        )
+
+
+def require_image_size(given: int, of_data: int) -> None:
+    """Refuse a config for pictures of another size than the data set's.
+
+    Raises:
+        ValueError: it is.
+    """
+    if given != of_data:
+        raise ValueError(
+            f"config.image_size must be the data set's, {of_data}; got {given}."
+        )
+
+
 def require_positive(**numbers: float) -> None:
     """Refuse numbers that are not above 0.
 

@@ -219,14 +219,15 @@ def bleu(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     matched, written = [0] * _LONGEST, [0] * _LONGEST
     length = nearest = 0  # words of all captions, and of the references nearest to them
     for caption, texts in zip(captions, references, strict=True):
-        own, known = _runs(caption), Counter[tuple[str, ...]]()
-        for text in texts:
-            known |= _runs(text)  # the most that a run occurs in any one reference
+        own, counted = _runs(caption), [_runs(text) for text in texts]
+        known = Counter[tuple[str, ...]]()
+        for runs in counted:
+            known |= runs  # the most that a run occurs in any one reference
         for run, count in own.items():
             written[len(run) - 1] += count
             matched[len(run) - 1] += min(count, known[run])
-        words = len(tokenize(caption))
-        lengths = [len(tokenize(text)) for text in texts]
+        words = _length(own)
+        lengths = [_length(runs) for runs in counted]
         length += words
         nearest += min(lengths, key=lambda each: (abs(each - words), each))
     if not all(matched):
@@ -292,9 +293,8 @@ class CiderD:
         for run, count in runs.items():
             rarity = self._log_count - math.log(max(1, self._pictures[run]))
             weights[len(run) - 1][run] = count * rarity
-        length = sum(count for run, count in runs.items() if len(run) == 1)
         norms = [math.hypot(*each.values()) for each in weights]
-        return _Weighed(weights, norms, length)
+        return _Weighed(weights, norms, _length(runs))
 
 
 @dataclass(frozen=True)
@@ -330,6 +330,11 @@ def _runs(caption: str) -> Counter[tuple[str, ...]]:
         for n in range(1, _LONGEST + 1)
         for start in range(len(words) - n + 1)
     )
+
+
+def _length(runs: Counter[tuple[str, ...]]) -> int:
+    """Words of the caption that has these runs."""
+    return sum(count for run, count in runs.items() if len(run) == 1)
 
 
 # ------------------------------------------------------------------ where words mislead

@@ -1,14 +1,18 @@
-"""Picture encoders that begin as those of a model which matches pictures with captions.
+"""Networks whose picture encoder begins as that of a matching model.
 
-Such a model was taught by captions what in a picture is spoken of.
+A model which matches pictures with captions was taught by these what in a picture is
+spoken of.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
+from torch.optim import AdamW, Optimizer
 
+from mmgen.interfaces import NOTHING, Task
 from mmgen.layers.images import ImageEncoder
 
 # Where matching models keep their picture encoder: of word and region, of two towers.
@@ -46,3 +50,31 @@ def begin_pictures(encoder: ImageEncoder, matcher: Any, name: str) -> None:
         )
     for key in wanted:
         own[key].copy_(given[key])
+
+
+class AlignedTask(Task):
+    """The training of a network, the only one, that may begin as a matching model's.
+
+    A subclass names its only phase. Its config has ``aligned``, a pretrained name or a
+    run's folder, ``learning_rate`` and ``weight_decay``.
+    """
+
+    averaged: tuple[str, ...] = ("network",)
+
+    @staticmethod
+    def requires(config: Any) -> Mapping[str, str]:
+        """The matching model that the network begins with, if there is one."""
+        return {"aligned": config.aligned} if config.aligned else NOTHING
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """AdamW, whose decay leaves biases, norms and single vectors alone."""
+        config, parameters = self.config, list(self.networks["network"].parameters())
+        groups = [
+            {
+                "params": [p for p in parameters if p.ndim > 1],
+                "weight_decay": config.weight_decay,
+            },
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        rate, (phase,) = config.learning_rate, self.phases
+        return {phase: AdamW(groups, rate, betas=(0.9, 0.98))}

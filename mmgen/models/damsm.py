@@ -27,7 +27,11 @@ from mmgen.data.vocabulary import Vocabulary
 from mmgen.interfaces import NOTHING, DataInfo, Step, Task
 from mmgen.layers.images import ImageEncoder
 from mmgen.layers.text import TextEncoder
-from mmgen.layers.validation import require_finite, require_positive
+from mmgen.layers.validation import (
+    require_finite,
+    require_image_size,
+    require_positive,
+)
 from mmgen.objectives.contrastive import in_batch_losses, require_negatives
 from mmgen.objectives.word_regions import (
     sentence_scores,
@@ -232,11 +236,7 @@ class DAMSMTask(Task):
                 features of another trunk in their place.
             FileNotFoundError, RuntimeError: the trunk's weights are not to be had.
         """
-        if data.image_size != config.image_size:
-            raise ValueError(
-                f"config.image_size must be the data set's, {data.image_size}; got "
-                f"{config.image_size}."
-            )
+        require_image_size(config.image_size, data.image_size)
         task = cls(config, data.vocabulary, data.max_tokens)
         if isinstance(data, FeatureDataset):
             encoder = task.networks["image_encoder"]

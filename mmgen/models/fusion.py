@@ -22,16 +22,16 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, relu
-from torch.optim import AdamW, Optimizer
 
 from mmgen.data.batch import Batch, word_mask
 from mmgen.data.examination import TRUE, Examination
 from mmgen.data.vocabulary import Vocabulary
-from mmgen.interfaces import NOTHING, DataInfo, Examines, Step, Task
+from mmgen.interfaces import NOTHING, DataInfo, Examines, Step
 from mmgen.layers.fusion import FUSIONS, Fusion
 from mmgen.layers.images import ImageEncoder
 from mmgen.layers.text import UNIT_RANGE, TextEncoder
-from mmgen.models.aligned import begin_pictures
+from mmgen.layers.validation import require_image_size
+from mmgen.models.aligned import AlignedTask, begin_pictures
 from mmgen.sampling import CaptionSampler, Graph, example_captions, in_parts
 
 PART = 64  # pairs fused at a time when nothing is trained
@@ -168,7 +168,9 @@ def begin_with(
     begin_pictures(network.pictures, matcher, name)
     own, prefix = network.texts.state_dict(), "text_encoder."
     state = matcher.state_dict()
-    given = {k.removeprefix(prefix): v for k, v in state.items() if prefix in k}
+    given = {
+        k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)
+    }
     known = getattr(matcher, "vocabulary", None)
     table = "embedding.weight"
     if isinstance(known, Vocabulary) and table in given:
@@ -190,7 +192,7 @@ def begin_with(
         value.copy_(given[key])
 
 
-class FusionTask(Task):
+class FusionTask(AlignedTask):
     """The training of a fusion: verdicts on captions, and answers to questions.
 
     Args:
@@ -198,8 +200,7 @@ class FusionTask(Task):
         data: a data set that can be examined.
     """
 
-    phases: tuple[str, ...] = ("fusion",)
-    averaged: tuple[str, ...] = ("network",)
+    phases = ("fusion",)
 
     def __init__(self, config: FusionConfig, data: DataInfo) -> None:
         self.config, self.data = config, data
@@ -215,11 +216,6 @@ class FusionTask(Task):
             )
         }
 
-    @staticmethod
-    def requires(config: FusionConfig) -> Mapping[str, str]:
-        """The matching model that the encoders begin with, if there is one."""
-        return {"aligned": config.aligned} if config.aligned else NOTHING
-
     @classmethod
     def build(
         cls, config: FusionConfig, data: DataInfo, frozen: Mapping = NOTHING
@@ -230,11 +226,7 @@ class FusionTask(Task):
             ValueError: pictures of another size, a data set that does not know what its
                 pictures show, or a model without encoders of these sizes.
         """
-        if data.image_size != config.image_size:
-            raise ValueError(
-                f"config.image_size must be the data set's, {data.image_size}; got "
-                f"{config.image_size}."
-            )
+        require_image_size(config.image_size, data.image_size)
         if data.examination is None:
             raise ValueError(
                 f"fuse needs a data set that can make a caption wrong in one fact and "
@@ -246,18 +238,6 @@ class FusionTask(Task):
             assert isinstance(network, FusionNetwork)
             begin_with(network, task.vocabulary, frozen["aligned"], config.aligned)
         return task
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """AdamW, whose decay leaves biases, norms and single vectors alone."""
-        config, parameters = self.config, list(self.networks["network"].parameters())
-        groups = [
-            {
-                "params": [p for p in parameters if p.ndim > 1],
-                "weight_decay": config.weight_decay,
-            },
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        return {"fusion": AdamW(groups, config.learning_rate, betas=(0.9, 0.98))}
 
     def training_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """Surprise at verdicts and answers, in nats.

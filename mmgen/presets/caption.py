@@ -9,6 +9,7 @@ from mmgen.models.captioning import CaptioningConfig
 from mmgen.presets import Preset
 from mmgen.presets.datasets import begun, both_languages
 from mmgen.presets.measured import SHAPES
+from mmgen.presets.writers import ON_CPU
 from mmgen.training import TrainingConfig
 
 
@@ -52,17 +53,7 @@ def at_scale(scale: str, data_name: str) -> Preset:
     return Preset(f"caption-{data_name}-{scale}", "caption", data, config, training)
 
 
-# In full precision, which is twice as fast on a processor without matrix units for
-# bfloat16.
-_ON_CPU = TrainingConfig(
-    steps=8000,
-    batch_size=32,
-    schedule="cosine",
-    warmup_steps=300,
-    ema_decay=0.998,
-    gradient_clip=1.0,
-    channels_last=True,
-)
+_ON_CPU = replace(ON_CPU, steps=8000, batch_size=32, channels_last=True)
 
 # Emoji of combinations never seen, where they were drawn; in each language.
 _AS_DRAWN = (("--split", "test", "--data-shift", "0"),)

@@ -1,4 +1,4 @@
-"""What the presets of the two models that write codes share."""
+"""What presets of models that write share: of codes their sizes, and a training."""
 
 from __future__ import annotations
 

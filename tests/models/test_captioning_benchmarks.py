@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,13 +19,7 @@ TINY = CaptioningConfig(16, 16, width=8, grid=4, patch=2, hidden=16, depth=1, he
 FEW: dict[str, Any] = {"steps": 2, "every": 1, "batch_size": 4, "drawn": 3, "seed": 0}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Beside other load, several wait for each other at every tiny operation."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

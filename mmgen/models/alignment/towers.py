@@ -30,7 +30,7 @@ from mmgen.data.vocabulary import Vocabulary
 from mmgen.interfaces import NOTHING, DataInfo, Step, Task
 from mmgen.layers.images import ImageEncoder
 from mmgen.layers.text import UNIT_RANGE, TextEncoder
-from mmgen.layers.validation import require_finite
+from mmgen.layers.validation import require_finite, require_image_size
 from mmgen.objectives.contrastive import (
     Temperature,
     info_nce,
@@ -178,11 +178,7 @@ class AlignmentTask(Task):
                 f"objective must be one of {', '.join(OBJECTIVES)}; got "
                 f"{config.objective!r}."
             )
-        if data.image_size != config.image_size:
-            raise ValueError(
-                f"config.image_size must be the data set's, {data.image_size}; got "
-                f"{config.image_size}."
-            )
+        require_image_size(config.image_size, data.image_size)
         if config.hard_negatives and data.alternatives is None:
             raise ValueError(
                 f"hard_negatives needs a data set that knows which captions are wrong "

@@ -269,21 +269,30 @@ class TransformerWriter(Writer):
 
         Rows have a sum below 1: the rest goes to the token of the whole.
         """
-        return torch.stack(self._read(pictures, tokens)[1]).mean(dim=0)[:, :, 1:]
+        shares = []
+        for asked, keys in self._read(pictures, tokens)[1]:
+            scores = asked @ keys.mT / math.sqrt(asked.shape[3])
+            shares.append(scores.softmax(dim=3).mean(dim=1))
+        return torch.stack(shares).mean(dim=0)[:, :, 1:]
 
-    def _read(self, pictures: Tensor, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Words (B, T, width) after all blocks, and shares (B, T, 1 + R) of each."""
+    def _read(
+        self, pictures: Tensor, tokens: Tensor
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Words (B, T, width) after all blocks, and what each block compares.
+
+        Of each, queries (B, H, T, d) of the words and keys (B, H, 1 + R, d) of the
+        picture.
+        """
         size = tokens.shape[1]
         words = self.embedding(self.shifted(tokens)) + self.places[:size]
         at = torch.arange(size, device=tokens.device)
-        shares = []
+        compared = []
         for block in self._blocks():
             picture = block.of_picture(pictures)
             before = block.of_words(words)
             words, asked = block(words, before, at[:, None] >= at, picture)
-            scores = asked @ picture[0].mT / math.sqrt(asked.shape[3])
-            shares.append(scores.softmax(dim=3).mean(dim=1))
-        return words, shares
+            compared.append((asked, picture[0]))
+        return words, compared
 
 
 DECODERS = ("transformer", "lstm")

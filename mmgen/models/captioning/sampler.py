@@ -9,9 +9,15 @@ from torch import Tensor
 
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.layers.beam import Beams, beam_search, check_beams
-from mmgen.layers.captions import LANGUAGES, UNKNOWN_TOKEN, Choice, caption_log_p
+from mmgen.layers.captions import (
+    UNKNOWN_TOKEN,
+    Choice,
+    caption_log_p,
+    chosen_language,
+    languages_of,
+)
 from mmgen.layers.logits import check_choice
-from mmgen.layers.validation import require_finite
+from mmgen.layers.validation import require_finite, require_range
 from mmgen.models.captioning.networks import (
     AttentionWriter,
     CaptioningConfig,
@@ -42,8 +48,7 @@ class CaptioningSampler(CaptionSampler):
     @property
     def languages(self) -> tuple[str, ...]:
         """Languages it writes: "en", "zh" or both."""
-        language = self.vocabulary.language
-        return LANGUAGES if language == "both" else (language,)
+        return languages_of(self.vocabulary)
 
     @torch.no_grad()
     def describe(
@@ -78,7 +83,7 @@ class CaptioningSampler(CaptionSampler):
         """
         check_beams(beams, length_power)
         check_choice(temperature, top_k, top_p)
-        language = self._language(language)
+        language = chosen_language(language, self.vocabulary)
         begun = self._prompt(prompt, language)
         if beams > 1 and (temperature or begun is not None):
             raise ValueError(
@@ -118,7 +123,7 @@ class CaptioningSampler(CaptionSampler):
             ValueError: as for ``describe``.
         """
         check_beams(beams, length_power)
-        language = self._language(language)
+        language = chosen_language(language, self.vocabulary)
         return self._search(self._check(images), language, beams, length_power)
 
     def _search(
@@ -183,21 +188,8 @@ class CaptioningSampler(CaptionSampler):
                 f"training, with B at least 1; got {tuple(images.shape)}."
             )
         require_finite(images=images)
-        if not -1 <= images.min().item() <= images.max().item() <= 1:
-            raise ValueError(
-                f"images must lie in [-1, 1]; got values in [{images.min():g}, "
-                f"{images.max():g}]."
-            )
+        require_range(images)
         return images.to(self.device)
-
-    def _language(self, language: str | None) -> str:
-        language = self.languages[0] if language is None else language
-        if language not in self.languages:
-            raise ValueError(
-                f"language must be one of {', '.join(self.languages)}, which the model "
-                f"learned; got {language!r}."
-            )
-        return language
 
     def _prompt(self, prompt: str | None, language: str) -> Tensor | None:
         if prompt is None:

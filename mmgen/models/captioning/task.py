@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
 
 from mmgen.data.batch import Batch, word_mask
-from mmgen.interfaces import NOTHING, DataInfo, Step, Task
+from mmgen.interfaces import NOTHING, DataInfo, Step
 from mmgen.layers.captions import caption_log_p
-from mmgen.models.aligned import begin_pictures
+from mmgen.layers.validation import require_image_size
+from mmgen.models.aligned import AlignedTask, begin_pictures
 from mmgen.models.captioning.networks import CaptioningConfig, CaptioningNetwork
 from mmgen.models.captioning.sampler import CaptioningSampler
 
 
-class CaptioningTask(Task):
+class CaptioningTask(AlignedTask):
     """The training of a captioner: cross-entropy with the true words before each.
 
     Args:
@@ -23,19 +23,13 @@ class CaptioningTask(Task):
         data: whose pictures are described.
     """
 
-    phases: tuple[str, ...] = ("captioning",)
-    averaged: tuple[str, ...] = ("network",)
+    phases = ("captioning",)
 
     def __init__(self, config: CaptioningConfig, data: DataInfo) -> None:
         self.config, self.data = config, data
         self.networks: dict[str, nn.Module] = {
             "network": CaptioningNetwork(config, data.vocabulary, data.max_tokens)
         }
-
-    @staticmethod
-    def requires(config: CaptioningConfig) -> Mapping[str, str]:
-        """The matching model that the encoder begins with, if there is one."""
-        return {"aligned": config.aligned} if config.aligned else NOTHING
 
     @classmethod
     def build(
@@ -46,29 +40,13 @@ class CaptioningTask(Task):
         Raises:
             ValueError: pictures of another size, or a model without such an encoder.
         """
-        if data.image_size != config.image_size:
-            raise ValueError(
-                f"config.image_size must be the data set's, {data.image_size}; got "
-                f"{config.image_size}."
-            )
+        require_image_size(config.image_size, data.image_size)
         task = cls(config, data)
         if config.aligned:
             network = task.networks["network"]
             assert isinstance(network, CaptioningNetwork)
             begin_pictures(network.pictures, frozen["aligned"], config.aligned)
         return task
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """AdamW, whose decay leaves biases, norms and single vectors alone."""
-        config, parameters = self.config, list(self.networks["network"].parameters())
-        groups = [
-            {
-                "params": [p for p in parameters if p.ndim > 1],
-                "weight_decay": config.weight_decay,
-            },
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        return {"captioning": AdamW(groups, config.learning_rate, betas=(0.9, 0.98))}
 
     def training_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """Surprise at a word, in nats; every word of a batch counts alike."""

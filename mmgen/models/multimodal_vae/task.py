@@ -15,7 +15,9 @@ from torch.optim import Optimizer
 from mmgen.data.batch import Batch
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.interfaces import NOTHING, DataInfo, Step, Task
+from mmgen.layers.captions import chosen_language, languages_of
 from mmgen.layers.mixtures import MixturePrior
+from mmgen.layers.validation import require_range
 from mmgen.models.multimodal_vae.model import (
     MultimodalVAE,
     MultimodalVAEConfig,
@@ -156,8 +158,7 @@ class MultimodalVAESampler(CaptionSampler):
     @property
     def languages(self) -> tuple[str, ...]:
         """Languages it writes: "en", "zh" or both."""
-        language = self.vocabulary.language
-        return ("en", "zh") if language == "both" else (language,)
+        return languages_of(self.vocabulary)
 
     @property
     def noise_dim(self) -> int:
@@ -202,11 +203,7 @@ class MultimodalVAESampler(CaptionSampler):
         Raises:
             ValueError: pictures out of range or of another size, or another language.
         """
-        if not -1 <= images.min().item() <= images.max().item() <= 1:
-            raise ValueError(
-                f"images must lie in [-1, 1]; got values in [{images.min():g}, "
-                f"{images.max():g}]."
-            )
+        require_range(images)
         mu = in_parts(
             lambda part: self.model.posterior(images=part)[0], images.to(self.device)
         )
@@ -234,12 +231,7 @@ class MultimodalVAESampler(CaptionSampler):
         return in_parts(self.model.decode, z, w_noise), self._write(z, language)
 
     def _write(self, z: Tensor, language: str | None) -> list[str]:
-        language = language or self.languages[0]
-        if language not in self.languages:
-            raise ValueError(
-                f"language must be one of {', '.join(self.languages)}, which the model "
-                f"learned; got {language!r}."
-            )
+        language = chosen_language(language or None, self.vocabulary)
         tokens = self.model.captions.write(z, language, self.max_tokens)
         return self.vocabulary.decode(tokens)
 
