@@ -32,8 +32,10 @@ def test_correlations_are_those_of_scikit_learn(samples: dict[str, Tensor]) -> N
         found.correlations, samples["correlations"], rtol=0, atol=1e-10
     )
     two = canonical_correlations(samples["images"], samples["captions"], 2)
-    assert torch.equal(two.correlations, found.correlations[:2])
-    assert torch.equal(two.image_directions, found.image_directions[:, :2])
+    # Two calls may differ in the last bit: how a product is added up depends on where
+    # its matrices lie in memory.
+    torch.testing.assert_close(two.correlations, found.correlations[:2])
+    torch.testing.assert_close(two.image_directions, found.image_directions[:, :2])
 
 
 def test_canonical_variables_are_white_and_correlate_in_pairs(
