@@ -66,7 +66,9 @@ def write_anew(
         """Logits (B, K) of the next code, from words and all codes before it."""
         end = words + upto + 1
         features = writer.transformer(
-            writer.read(tokens, shifted(writer, codes)[:, : upto + 1], table),
+            writer.read(
+                writer.told(tokens, told), shifted(writer, codes)[:, : upto + 1], table
+            ),
             writer.places(words)[:end],
             writer.seen(told, words)[:, :end],
         )

@@ -30,6 +30,7 @@ METHODS: dict[str, str] = {
     "bimodal": "mmgen.models.bimodal:BimodalTask",
     "fuse": "mmgen.models.fusion:FusionTask",
     "caption": "mmgen.models.captioning:CaptioningTask",
+    "joint": "mmgen.models.joint:JointTask",
 }
 
 # What ``mmgen evaluate`` computes where it applies: key of the report -> a Measure.

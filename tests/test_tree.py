@@ -34,10 +34,12 @@ CHAPTER_OF = {
 # An assignment asks about its own chapter, and these two about the next one too: the
 # question on experts is the multimodal chapter's, and models of codes need codes.
 # Fusion is practised in its exercises; handed in is what it begins with, alignment.
+# So is joint training: handed in is what its pictures are written with, codes.
 ASSIGNMENT_OF = {
     "multimodal-vae": "vae",
     "autoregression": "codes",
     "fusion": "alignment",
+    "joint": "codes",
 }
 
 

@@ -75,6 +75,20 @@ class Fusion(nn.Module, ABC):
         tokens, given = self._checked(modalities, masks)
         return self.out(self.fuse(tokens, given))
 
+    def each(self, first: Tensor, last: Tensor) -> Tensor:
+        """Fuse each token of the last of two modalities, by itself, with the first.
+
+        Args:
+            first: (B, S_1, D_1), all of whose tokens each is fused with.
+            last: (B, S_2, D_2).
+
+        Returns:
+            (B, S_2, feature_dim).
+        """
+        alone = last.flatten(0, 1)[:, None]
+        fused = self([first.repeat_interleave(last.shape[1], dim=0), alone])
+        return fused.unflatten(0, last.shape[:2])
+
     def _checked(
         self, modalities: Modalities, masks: Sequence[Tensor | None] | None
     ) -> tuple[list[Tensor], list[Tensor]]:
@@ -350,13 +364,15 @@ class Attention(nn.Module):
         Args:
             tokens: that ask.
             mask: (B, R) bool, of those which answer.
-            others: that answer, (B, R, other); None: the tokens themselves.
+            others: that answer, (B, R, other); None: the tokens themselves. Of fewer
+                rows, each of which as many rows that ask share, one after the other.
         """
-        tokens = self.norm(tokens)
+        shape, tokens = tokens.shape, self.norm(tokens)
         if others is None or self.other_norm is None:
             others = tokens
         else:
             others = self.other_norm(others)
+            tokens = tokens.reshape(len(others), -1, shape[2])
         parts = (self.query(tokens), *self.key_value(others).chunk(2, dim=2))
         query, key, value = map(self._heads, parts)
         # With nothing to see a softmax is 0 / 0: then all is seen, and dropped.
@@ -364,7 +380,7 @@ class Attention(nn.Module):
         allowed = (mask | ~any_there)[:, None, None]  # (B, 1, 1, R)
         context = scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         read = self.out(context.transpose(1, 2).flatten(2))
-        return read.masked_fill(~any_there[:, :, None], 0.0)
+        return read.masked_fill(~any_there[:, :, None], 0.0).reshape(shape)
 
     def _heads(self, tokens: Tensor) -> Tensor:
         """(B, S, H x d) to (B, H, S, d)."""
@@ -502,6 +518,17 @@ class CrossAttention(Fusion):
             asking = block(asking, own, tokens[:-1], masks[:-1])
         found = self.norm(asking).masked_fill(~own[:, :, None], -torch.inf)
         return found.amax(dim=1)
+
+    def each(self, first: Tensor, last: Tensor) -> Tensor:
+        """As for ``Fusion``; what answers is made ready once for all that ask."""
+        alone = self.enter(last).flatten(0, 1)[:, None]
+        asking = torch.cat([self.summary.expand(len(alone), 1, -1), alone], dim=1)
+        own = torch.ones(asking.shape[:2], dtype=torch.bool, device=asking.device)
+        there = torch.ones(first.shape[:2], dtype=torch.bool, device=asking.device)
+        for block in self.blocks:
+            asking = block(asking, own, [first], [there])
+        fused = self.out(self.norm(asking).amax(dim=1))
+        return fused.unflatten(0, last.shape[:2])
 
 
 class OwnBlock(nn.Module):

@@ -30,6 +30,7 @@ from mmgen.models.codes import (
     CodesConfig,
     CodesTask,
     CodeTransformer,
+    Told,
     guide,
     told_and_untold,
 )
@@ -46,6 +47,12 @@ class ARConfig(CodesConfig):
 def shifted(model: CodeTransformer, codes: Tensor) -> Tensor:
     """What stands where each code is to be told, (B, N): "start", k_1, ..., k_{N-1}."""
     return pad(codes[:, :-1], (1, 0), value=model.codes)
+
+
+def codes_log_p(model: CodeTransformer, told: Told, codes: Tensor) -> Tensor:
+    """log p of each of the codes (B, N), given those before it, (B, N) nats."""
+    logits = model.tell(told, shifted(model, codes))  # (B, N, K)
+    return -cross_entropy(logits.transpose(1, 2), codes, reduction="none")
 
 
 class ARTask(CodesTask):
@@ -115,6 +122,10 @@ class ARSampler(CodeSampler):
             written = in_parts(draw, tokens, lengths, given, noise, part=PART)
         return written.unflatten(1, (self.side, self.side))
 
+    def told(self, tokens: Tensor, lengths: Tensor) -> Told:
+        """What the writer is told by captions (B, T) of lengths (B,)."""
+        return self.writer.told(tokens, lengths)
+
     def _write(
         self,
         rows: tuple[Tensor, ...],
@@ -126,28 +137,29 @@ class ARSampler(CodeSampler):
         writer, count = self.writer, len(tokens)
         tokens = tokens[:, : int(lengths.max())]
         tokens, lengths = told_and_untold(tokens, lengths, scale)
+        told = self.told(tokens, lengths)
         words, size = tokens.shape[1], self.side**2
         places, seen = writer.places(words), writer.seen(lengths, words)
         like = writer.head.weight
         cache = writer.transformer.new_cache(len(tokens), words + size, like)
         at = torch.arange(words + size, device=self.device)
-        writer.transformer(
-            writer.words(tokens), places[:words], seen, at[:words], cache
-        )
+        writer.transformer(told.words, places[:words], seen, at[:words], cache)
         table, weights = writer.table(), writer.weights()
-        last = tokens.new_full((len(tokens),), writer.codes)  # "start"
+        read = table[writer.codes].expand(len(tokens), -1)  # "start"
+        if told.start is not None:
+            read = read + told.start
         written = []
         for i in range(size):
             here = slice(words + i, words + i + 1)
             features = writer.transformer(
-                table[last][:, None], places[here], seen, at[here], cache
+                read[:, None], places[here], seen, at[here], cache
             )
             logits = linear(features[:, 0], weights, writer.head.bias)
             shares = filtered(guide(logits, scale), *choice)  # (B, K)
             code = choose(shares, noise[:, i])
             code = torch.where(given[:, i] == OPEN, code, given[:, i])
             written.append(code)
-            last = code.repeat(len(tokens) // count)
+            read = table[code.repeat(len(tokens) // count)]
         return torch.stack(written, dim=1)
 
     @torch.no_grad()
@@ -173,9 +185,8 @@ class ARSampler(CodeSampler):
 
     def log_probability(self, tokens: Tensor, lengths: Tensor, codes: Tensor) -> Tensor:
         """log p(codes (B, N) | words (B, T)), (B,) nats; a length of 0: no caption."""
-        logits = self.writer(tokens, lengths, shifted(self.writer, codes))
-        told = logits.log_softmax(dim=2).gather(2, codes[:, :, None])  # (B, N, 1)
-        return told.sum(dim=(1, 2))
+        told = self.told(tokens, lengths)
+        return codes_log_p(self.writer, told, codes).sum(dim=1)
 
     @torch.no_grad()
     def scores(self, images: Tensor, captions: Sequence[str]) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -98,6 +98,14 @@ def guide(logits: Tensor, scale: float) -> Tensor:
     return guided(told, untold, scale)
 
 
+class Told(NamedTuple):
+    """What stands before the codes of pictures, as vectors."""
+
+    words: Tensor  # (B, T, D)
+    lengths: Tensor  # (B,), of which 0 is no caption at all
+    start: Tensor | None = None  # (B, D), what is added to "start"; None: nothing
+
+
 class CodeTransformer(nn.Module):
     """Words, then codes, to logits of the codes.
 
@@ -154,9 +162,17 @@ class CodeTransformer(nn.Module):
         text = torch.stack([places, none, none], dim=1)
         return torch.cat([text, torch.stack(pieces, dim=1)])
 
-    def read(self, tokens: Tensor, pieces: Tensor, table: Tensor) -> Tensor:
-        """Vectors (B, T + N, D) of tokens (B, T) and of codes (B, N) of a table."""
-        return torch.cat([self.words(tokens), embedding(pieces, table)], dim=1)
+    def told(self, tokens: Tensor, lengths: Tensor) -> Told:
+        """Captions (B, T) of lengths (B,), each word as its vector."""
+        return Told(self.words(tokens), lengths)
+
+    def read(self, told: Told, pieces: Tensor, table: Tensor) -> Tensor:
+        """Vectors (B, T + N, D) of captions and of codes (B, N) of a table."""
+        vectors = embedding(pieces, table)
+        if told.start is not None:
+            begun = vectors[:, :1] + told.start[:, None]
+            vectors = torch.cat([begun, vectors[:, 1:]], dim=1)
+        return torch.cat([told.words, vectors], dim=1)
 
     def table(self) -> Tensor:
         """What stands for each code and for "start" or "open", (K + 1, D)."""
@@ -183,15 +199,30 @@ class CodeTransformer(nn.Module):
         Args:
             tokens: (B, T) int64.
             lengths: (B,), of which 0 is no caption at all.
+            pieces, tables: as for ``tell``.
+        """
+        return self.tell(self.told(tokens, lengths), pieces, tables)
+
+    def tell(
+        self,
+        told: Told,
+        pieces: Tensor,
+        tables: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Logits (B, N, K) at every place of the grid, whatever stands before it.
+
+        Args:
+            told: what does.
             pieces: (B, N) int64 in 0..K: what stands at the places; K is "start" or
                 "open".
             tables: ``table`` and ``weights``, computed before by whoever reads again
                 and again with the same network.
         """
         table, weights = tables or (self.table(), self.weights())
-        words = tokens.shape[1]
-        read = self.read(tokens, pieces, table)
-        features = self.transformer(read, self.places(words), self.seen(lengths, words))
+        words = told.words.shape[1]
+        read = self.read(told, pieces, table)
+        seen = self.seen(told.lengths, words)
+        features = self.transformer(read, self.places(words), seen)
         return linear(features[:, words:], weights, self.head.bias).float()
 
 
@@ -200,6 +231,28 @@ def _from_vector(vector_dim: int, width: int) -> nn.Sequential:
     last = nn.Linear(width, width, bias=False)
     nn.init.normal_(last.weight, std=INITIAL_STD)
     return nn.Sequential(nn.Linear(vector_dim, width), nn.GELU(), last)
+
+
+def tokenizer_of(config: CodesConfig, data: DataInfo, frozen: Mapping) -> VQVAESampler:
+    """The autoencoder ``frozen["tokenizer"]``, which must be of a data set's pictures.
+
+    Raises:
+        ValueError: no autoencoder of codes, or one of pictures of another size.
+    """
+    tokenizer = frozen.get("tokenizer")
+    if not isinstance(tokenizer, VQVAESampler):
+        raise ValueError(
+            f"config.tokenizer must name an autoencoder of codes: mmgen train "
+            f"vqvae --data {data.name}; {config.tokenizer!r} is a "
+            f"{type(tokenizer).__name__}."
+        )
+    if tokenizer.image_size != data.image_size:
+        raise ValueError(
+            f"config.tokenizer must be of pictures of {data.image_size} pixels, as "
+            f"the data set has; {config.tokenizer!r} was trained on "
+            f"{tokenizer.image_size}."
+        )
+    return tokenizer
 
 
 def _writer(
@@ -212,6 +265,19 @@ def _writer(
     """A network that writes the codes of an autoencoder."""
     codebook, side = tokenizer.codebook(), tokenizer.side
     return CodeTransformer(config, len(vocabulary), max_tokens, codebook, side, causal)
+
+
+def decay_groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Groups of an optimiser: matrices of blocks, which decay, and all others."""
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        decays = "blocks." in name and parameter.ndim == 2
+        (matrices if decays else others).append(parameter)
+    return [
+        {"params": matrices, "weight_decay": decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
 
 
 class CodesTask(Task):
@@ -250,34 +316,13 @@ class CodesTask(Task):
         """The task for a data set, with ``frozen["tokenizer"]``.
 
         Raises:
-            ValueError: no autoencoder of codes, or one of pictures of another size.
+            ValueError: as for ``tokenizer_of``.
         """
-        tokenizer = frozen.get("tokenizer")
-        if not isinstance(tokenizer, VQVAESampler):
-            raise ValueError(
-                f"config.tokenizer must name an autoencoder of codes: mmgen train "
-                f"vqvae --data {data.name}; {config.tokenizer!r} is a "
-                f"{type(tokenizer).__name__}."
-            )
-        if tokenizer.image_size != data.image_size:
-            raise ValueError(
-                f"config.tokenizer must be of pictures of {data.image_size} pixels, as "
-                f"the data set has; {config.tokenizer!r} was trained on "
-                f"{tokenizer.image_size}."
-            )
-        return cls(config, data, tokenizer)
+        return cls(config, data, tokenizer_of(config, data, frozen))
 
     def optimizers(self) -> dict[str, Optimizer]:
         """AdamW, whose decay is of the blocks' matrices alone."""
-        matrices: list[nn.Parameter] = []
-        others: list[nn.Parameter] = []
-        for name, parameter in self.networks["writer"].named_parameters():
-            decays = "blocks." in name and parameter.ndim == 2
-            (matrices if decays else others).append(parameter)
-        groups: list[dict[str, Any]] = [
-            {"params": matrices, "weight_decay": self.config.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
+        groups = decay_groups(self.networks["writer"], self.config.weight_decay)
         return {"writer": AdamW(groups, self.config.learning_rate, betas=(0.9, 0.98))}
 
     def training_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
@@ -335,8 +380,12 @@ class CodeSampler(CaptionSampler):
         self.autoencoder = dict(autoencoder)
         self.tokenizer = VQVAESampler.from_args(autoencoder)
         self.side, self.codes = self.tokenizer.side, self.tokenizer.codes
-        self.writer = _writer(
-            config, vocabulary, max_tokens, self.tokenizer, self.causal
+        self.writer = self.new_writer()
+
+    def new_writer(self) -> CodeTransformer:
+        """The network that writes the codes, untrained."""
+        return _writer(
+            self.config, self.vocabulary, self.max_tokens, self.tokenizer, self.causal
         )
 
     @property

@@ -96,7 +96,8 @@ def test_no_later_code_reaches_an_earlier_logit(positions: str) -> None:
     writer = model.writer
     tokens, lengths = model.read_captions(CAPTIONS)
     words, size = tokens.shape[1], model.side**2
-    read = writer.read(tokens, shifted(writer, some_codes(model)), writer.table())
+    told = writer.told(tokens, lengths)
+    read = writer.read(told, shifted(writer, some_codes(model)), writer.table())
     read = read.detach().requires_grad_()
     seen = writer.seen(lengths, words)
     features = writer.transformer(read, writer.places(words), seen)

@@ -23,6 +23,7 @@ from mmgen.models.captioning import CaptioningConfig, CaptioningTask
 from mmgen.models.cgan import CGANConfig, CGANTask
 from mmgen.models.damsm import DAMSMConfig, DAMSMMatcher, DAMSMTask
 from mmgen.models.fusion import FusionConfig, FusionTask
+from mmgen.models.joint import JointConfig, JointTask
 from mmgen.models.masked import MaskedConfig, MaskedTask
 from mmgen.models.multimodal_vae import MultimodalVAEConfig, MultimodalVAETask
 from mmgen.models.reader import ReaderConfig, ReaderTask
@@ -73,6 +74,19 @@ CODES = VQVAEConfig(
     codes=6, code_dim=3, reduction=4, patch=2, channels=4, depth=1, restart_below=0.3
 )
 
+JOINT = JointConfig(
+    **WRITER,
+    rank=2,
+    image_size=16,
+    language_width=8,
+    language_depth=1,
+    language_heads=2,
+    feature_dim=8,
+    picture_width=4,
+    grid=4,
+    patch=2,
+    hidden=8,
+)
 TOWERS = AlignmentConfig(16, 6, 4, 6, width=8, grid=4, patch=2, hard_negatives=True)
 
 CASES: dict[str, tuple[Any, Any]] = {
@@ -103,6 +117,7 @@ CASES: dict[str, tuple[Any, Any]] = {
     ),
     "ar": (ARTask, ARConfig(**WRITER)),
     "masked": (MaskedTask, MaskedConfig(**WRITER)),
+    "joint": (JointTask, JOINT),
 }
 # Losses over pairs *within* a process's share, in this phase: two processes are one
 # that takes the batch in two parts. (The wrong caption of the published AttnGAN is the
