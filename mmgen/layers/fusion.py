@@ -76,7 +76,10 @@ class Fusion(nn.Module, ABC):
         return self.out(self.fuse(tokens, given))
 
     def each(self, first: Tensor, last: Tensor) -> Tensor:
-        """Fuse each token of the last of two modalities, by itself, with the first.
+        """Fuse each token of the last of two modalities with the first, in order.
+
+        No token sees one after it: what a causal network says of words stays causal.
+        Here each is fused by itself; a fusion of tokens lets it see those before.
 
         Args:
             first: (B, S_1, D_1), all of whose tokens each is fused with.
@@ -363,24 +366,24 @@ class Attention(nn.Module):
 
         Args:
             tokens: that ask.
-            mask: (B, R) bool, of those which answer.
-            others: that answer, (B, R, other); None: the tokens themselves. Of fewer
-                rows, each of which as many rows that ask share, one after the other.
+            mask: (B, R) bool, of those which answer; (B, S, R) where it depends on who
+                asks.
+            others: that answer, (B, R, other); None: the tokens themselves.
         """
-        shape, tokens = tokens.shape, self.norm(tokens)
+        tokens = self.norm(tokens)
         if others is None or self.other_norm is None:
             others = tokens
         else:
             others = self.other_norm(others)
-            tokens = tokens.reshape(len(others), -1, shape[2])
         parts = (self.query(tokens), *self.key_value(others).chunk(2, dim=2))
         query, key, value = map(self._heads, parts)
+        mask = mask[:, None] if mask.ndim == 2 else mask  # (B, 1 or S, R)
         # With nothing to see a softmax is 0 / 0: then all is seen, and dropped.
-        any_there = mask.any(dim=1)[:, None]  # (B, 1)
-        allowed = (mask | ~any_there)[:, None, None]  # (B, 1, 1, R)
+        any_there = mask.any(dim=2, keepdim=True)
+        allowed = (mask | ~any_there)[:, None]
         context = scaled_dot_product_attention(query, key, value, attn_mask=allowed)
         read = self.out(context.transpose(1, 2).flatten(2))
-        return read.masked_fill(~any_there[:, :, None], 0.0).reshape(shape)
+        return read.masked_fill(~any_there, 0.0)
 
     def _heads(self, tokens: Tensor) -> Tensor:
         """(B, S, H x d) to (B, H, S, d)."""
@@ -455,7 +458,14 @@ class CrossBlock(nn.Module):
     def forward(
         self, asking: Tensor, own: Tensor, tokens: list[Tensor], masks: list[Tensor]
     ) -> Tensor:
-        """Tokens (B, S, D) with mask ``own`` (B, S) read those of other modalities."""
+        """Tokens (B, S, D) read each other and those of other modalities.
+
+        Args:
+            asking: tokens.
+            own: (B, S) or (B, S, S) bool, which of them are read, in general or by
+                each.
+            tokens, masks: of the other modalities.
+        """
         asking = asking + self.own(asking, own, None)
         read = torch.zeros_like(asking)
         for attention, others, mask in zip(self.across, tokens, masks, strict=True):
@@ -520,15 +530,19 @@ class CrossAttention(Fusion):
         return found.amax(dim=1)
 
     def each(self, first: Tensor, last: Tensor) -> Tensor:
-        """As for ``Fusion``; what answers is made ready once for all that ask."""
-        alone = self.enter(last).flatten(0, 1)[:, None]
-        asking = torch.cat([self.summary.expand(len(alone), 1, -1), alone], dim=1)
-        own = torch.ones(asking.shape[:2], dtype=torch.bool, device=asking.device)
+        """As for ``Fusion``; each token sees c and those before it.
+
+        Given back is what each found by itself: the largest of all would be that of
+        words long past.
+        """
+        summary = self.summary.expand(len(last), 1, -1)
+        asking = torch.cat([summary, self.enter(last)], dim=1)
+        size = asking.shape[1]
+        before = torch.ones(size, size, dtype=torch.bool, device=asking.device).tril()
         there = torch.ones(first.shape[:2], dtype=torch.bool, device=asking.device)
         for block in self.blocks:
-            asking = block(asking, own, [first], [there])
-        fused = self.out(self.norm(asking).amax(dim=1))
-        return fused.unflatten(0, last.shape[:2])
+            asking = block(asking, before.expand(len(last), -1, -1), [first], [there])
+        return self.out(self.norm(asking[:, 1:]))
 
 
 class OwnBlock(nn.Module):

@@ -36,7 +36,7 @@ _CONFIG = JointConfig(
     guidance=1.5,
     aligned="damsm-shapes64",
     begun="ar-shapes64",
-    hidden=96,
+    hidden=128,
     learning_rate=1e-3,
 )
 # M and F: what is told of pictures, before any is written

@@ -131,6 +131,36 @@ def test_two_modalities_of_one_token_each(name: str) -> None:
     assert not torch.allclose(found, again, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_in_order_no_token_sees_one_after_it(name: str) -> None:
+    fusion = made(name, 2)
+    pictures, words = torch.randn(4, 7, 6), torch.randn(4, 5, 5)
+    found = fusion.each(pictures, words)
+    assert found.shape == (4, 5, 3)
+    for size in range(1, 6):
+        part = fusion.each(pictures, words[:, :size])
+        torch.testing.assert_close(part, found[:, :size])
+        last = words[:, size - 1 : size]
+        if name == "cross-attention":
+            seen = torch.cat([words[:, : size - 1].roll(1, 0), last], dim=1)
+            other = fusion.each(pictures, seen)[:, -1]
+            assert size == 1 or not torch.allclose(other, part[:, -1], atol=1e-3)
+        else:
+            torch.testing.assert_close(fusion([pictures, last]), part[:, -1])
+
+
+def test_in_order_the_last_word_reads_as_if_all_were_read() -> None:
+    """Of a single block: who reads last sees everything, with a mask or without."""
+    torch.manual_seed(1)
+    fusion = CrossAttention((6, 5), 3, 8, depth=1)
+    pictures, words = torch.randn(4, 7, 6), torch.randn(4, 5, 5)
+    asking = torch.cat([fusion.summary.expand(4, 1, -1), fusion.enter(words)], dim=1)
+    here, there = (torch.ones(4, n, dtype=torch.bool) for n in (6, 7))
+    read = fusion.blocks[0](asking, here, [pictures], [there])
+    expected = fusion.out(fusion.norm(read[:, -1]))
+    torch.testing.assert_close(fusion.each(pictures, words)[:, -1], expected)
+
+
 # ----------------------------------------------------------------- against the formulas
 
 

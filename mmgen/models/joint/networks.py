@@ -148,10 +148,12 @@ class PictureFusion(nn.Module):
 
     .. math:: f(x, s) = \operatorname{relu} \mathrm{fusion}(x, s), \qquad
               p_{M,F}(t_i \mid t_{<i}, x) = \operatorname{softmax}\big(
-              W s_{i-1} + b + U f(x, s_{i-1}) + c\big)
+              W s_{i-1} + b + U f(x, s_{<i}) + c\big)
 
-    So a picture adds to the logits that M has without it. With no picture, and with
-    what M says of all words of a caption, f is what G is told of the whole of it.
+    So a picture adds to the logits that M has without it. What stands before is fused
+    by ``Fusion.each``: most fusions read s_{i-1} alone, cross-attention all of it. With
+    no picture, and with what M says of all words of a caption, f is what G is told of
+    the whole of it.
 
     Args:
         config: sizes.
@@ -186,7 +188,8 @@ class PictureFusion(nn.Module):
 
         Args:
             pictures: tokens of them, (B, 1 + R, D).
-            states: what M says after each word, (B, S, W), each fused by itself.
+            states: what M says after each word, (B, S, W), in order; none is fused with
+                one after it.
         """
         return self.words(relu(self.fusion.each(pictures, states)))
 
@@ -359,15 +362,20 @@ class PictureWriter(Writer):
         self.language, self.fusion = language, fusion
 
     def enter(self, about: Tensor) -> State:
-        """What M keeps, and the tokens of the pictures (B, 1 + R, D)."""
-        return *self.language.enter(about), about
+        """What M keeps, room for its states, and the tokens (B, 1 + R, D) of pictures.
+
+        The states are (B, T + 1, W), of zeros.
+        """
+        kept = self.language.enter(about)
+        room, width = self.language.room, self.language.transformer.width
+        return *kept, about.new_zeros(len(about), room, width), about
 
     def step(self, last: Tensor, at: int, state: State) -> tuple[Tensor, State]:
-        """As for ``Writer``."""
-        *kept, pictures = state
-        states = self.language.read(last, at, tuple(kept))
-        added = self.fusion.tell(pictures, states[:, None])
-        return self.language.words(states) + added[:, 0], state
+        """As for ``Writer``; what M says is written into the state itself."""
+        *kept, states, pictures = state
+        states[:, at] = self.language.read(last, at, tuple(kept))
+        added = self.fusion.tell(pictures, states[:, : at + 1])[:, -1]
+        return self.language.words(states[:, at]) + added, state
 
 
 @torch.no_grad()

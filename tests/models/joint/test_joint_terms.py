@@ -133,8 +133,8 @@ def one_by_one(made: JointTask) -> Tensor:
             text.append(-logits.log_softmax(dim=0)[right])
             if config.multi_weight:
                 pictures = model.fusion.look(image)
-                here = states[:, at : at + 1]
-                fused = relu(model.fusion.fusion([pictures, here]))
+                said = states[:, : at + 1]  # nothing that comes later
+                fused = relu(model.fusion.fusion.each(pictures, said)[:, -1])
                 logits = logits + model.fusion.words(fused)[0]
                 multi.append(-logits.log_softmax(dim=0)[right])
         if config.generate_weight:
