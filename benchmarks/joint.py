@@ -277,8 +277,7 @@ def weigh(
                 note("t", caption_log_p(alone, tokens, lengths))
             if network.config.multi_weight:
                 seen = network.fusion.look(images)
-                asked = torch.ones_like(tokens, dtype=torch.bool)
-                added = network.fusion.tell(seen, states, asked)
+                added = network.fusion.tell(seen, states)
                 note("t | x", caption_log_p(alone + added, tokens, lengths))
         for name, length in (("x | t", lengths), ("x", 0 * lengths)):
             if writer is not None:

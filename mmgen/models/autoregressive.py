@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -74,7 +75,7 @@ class ARSampler(CodeSampler):
     Arguments as for ``CodeSampler``.
     """
 
-    config_class = ARConfig
+    config_class: ClassVar[type[CodesConfig]] = ARConfig
     causal = True
 
     @classmethod

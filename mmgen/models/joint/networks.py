@@ -163,15 +163,20 @@ class PictureFusion(nn.Module):
     def __init__(self, config: JointConfig, words: int) -> None:
         super().__init__()
         size = config.feature_dim
-        self.pictures = ImageEncoder.small(
-            config.image_size, size, config.picture_width, config.grid, config.patch
-        )
-        self.norm = nn.LayerNorm(size)
-        self.coordinates = Coordinates(config.grid, size)
         self.fusion: Fusion = FUSIONS[config.fusion](
             (size, config.language_width), size, config.hidden
         )
-        self.words = nn.Linear(size, words)
+        if config.multi_weight:
+            self.pictures = ImageEncoder.small(
+                config.image_size,
+                size,
+                config.picture_width,
+                config.grid,
+                config.patch,
+            )
+            self.norm = nn.LayerNorm(size)
+            self.coordinates = Coordinates(config.grid, size)
+            self.words = nn.Linear(size, words)
 
     def look(self, images: Tensor) -> Tensor:
         """Tokens of pictures (B, 3, H, W), (B, 1 + R, D): the whole, then regions."""
@@ -285,8 +290,8 @@ def told_by(
 class JointNetwork(nn.Module):
     """M, F and G, to the log-probabilities that the loss is made of.
 
-    What no term of the loss would teach is not made: F without ``multi_weight`` and
-    ``generate_weight``, G without the latter.
+    What no term of the loss would teach is not made: G without ``generate_weight``, F
+    without that and ``multi_weight``, what reads pictures in it without the latter.
 
     Args:
         config: sizes, and the weights of the terms.
@@ -307,6 +312,8 @@ class JointNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.language = Language(config, vocabulary, max_tokens)
+        if not (config.text_weight or config.multi_weight):
+            self.language.words.requires_grad_(False)  # no term tells words
         if config.multi_weight or config.generate_weight:
             self.fusion = PictureFusion(config, len(vocabulary))
         if config.generate_weight:

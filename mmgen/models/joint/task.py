@@ -71,7 +71,7 @@ class JointTask(Task):
         require_image_size(config.image_size, data.image_size)
         task = cls(config, data, tokenizer_of(config, data, frozen))
         model = task.model
-        if config.aligned and hasattr(model, "fusion"):
+        if config.aligned and config.multi_weight:
             pictures = model.fusion.pictures
             begin_pictures(pictures, frozen["aligned"], config.aligned)
         if config.begun and hasattr(model, "writer"):

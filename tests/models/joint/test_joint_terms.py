@@ -208,6 +208,16 @@ def test_a_term_without_weight_is_not_computed(
             torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("taught", [1, 2, 3, 4, 5, 6, 7])
+def test_whatever_can_learn_is_taught(taught: int) -> None:
+    """By some term: several processes wait for the gradient of every parameter."""
+    terms = ("text", "multi", "generate")
+    made = task(**{f"{t}_weight": float(taught >> i & 1) for i, t in enumerate(terms)})
+    found = gradients(made, made.training_step(batch(), OneStep())["loss"])
+    learns = {k for k, p in made.model.named_parameters() if p.requires_grad}
+    assert {k for k, g in found.items() if g is not None} == learns
+
+
 def test_captions_alone_teach_m_alone() -> None:
     made = task(multi_weight=0.0, generate_weight=0.0)
     assert [name for name, _ in made.model.named_children()] == ["language"]
