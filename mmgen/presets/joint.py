@@ -58,7 +58,7 @@ PUBLISHED = (
         "joint",
         {**_SHAPES, "objects": (2,), "kinds": ("position",)},
         _TOLD,
-        replace(ON_CPU, batch_size=32, steps=2000, schedule="constant"),
+        replace(ON_CPU, batch_size=32, steps=4000, schedule="constant"),
         start="joint-shapes64-captions",
         stage=True,
     ),
