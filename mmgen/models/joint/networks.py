@@ -162,11 +162,8 @@ class PictureFusion(nn.Module):
 
     def __init__(self, config: JointConfig, words: int) -> None:
         super().__init__()
-        size = config.feature_dim
-        self.fusion: Fusion = FUSIONS[config.fusion](
-            (size, config.language_width), size, config.hidden
-        )
-        if config.multi_weight:
+        size, read = config.feature_dim, bool(config.multi_weight)
+        if read:
             self.pictures = ImageEncoder.small(
                 config.image_size,
                 size,
@@ -176,6 +173,10 @@ class PictureFusion(nn.Module):
             )
             self.norm = nn.LayerNorm(size)
             self.coordinates = Coordinates(config.grid, size)
+        self.fusion: Fusion = FUSIONS[config.fusion](
+            (size, config.language_width), size, config.hidden
+        )
+        if read:
             self.words = nn.Linear(size, words)
 
     def look(self, images: Tensor) -> Tensor:
