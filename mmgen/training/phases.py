@@ -75,6 +75,7 @@ class Phases:
         try:
             for phase, optimizer in self.optimizers.items():
                 optimizer.load_state_dict(states[phase])
+                _check_shapes(optimizer)
         except (KeyError, ValueError) as error:
             raise CheckpointError(
                 f"the checkpoint is of another config: its optimisers do not fit "
@@ -123,6 +124,25 @@ class Phases:
         """Let every parameter learn that did before the run."""
         for parameter in [*self._trained, *self._untrained]:
             parameter.requires_grad_(True)
+
+
+def _check_shapes(optimizer: Optimizer) -> None:
+    """Refuse a state of parameters of other shapes, which a fused step does not see.
+
+    A checkpoint names parameters by their number: in another order, one would be
+    stepped with the averages of another, and past the end of their memory.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            # numbers, such as that of the steps, have no shape
+            if value.ndim and value.shape != parameter.shape:
+                raise ValueError(
+                    f"{name} of shape {tuple(value.shape)} for a parameter of shape "
+                    f"{tuple(parameter.shape)}"
+                )
 
 
 def _fuse(optimizers: dict[str, Optimizer]) -> None:
