@@ -424,7 +424,7 @@ def begin(
 
 
 def apart(
-    world: World, seed: int, seconds: float, probe: int = 10
+    world: World, seed: int, seconds: float, probe: int = 20
 ) -> Iterable[tuple[str, dict[str, Any]]]:
     """A captioner and a writer of codes, for as many steps each.
 
