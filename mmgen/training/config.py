@@ -13,10 +13,9 @@ SCHEDULES = ("constant", "cosine")
 PROGRESS = ("auto", "bar", "line", "none")
 MOST_PROCESSES = 1024  # on one machine: far more than any has use for
 ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
-# Those that copy the whole model to every process. A sharded strategy makes optimisers
-# after wrapping and hides single parameters, which freezing per phase and the averages
-# both need; Fabric shards on GPUs alone, so that no test on a processor could hold it;
-# and none of the book's networks is too large for one device.
+# Those that copy the whole model to every process. Sharding makes optimisers after
+# wrapping and hides single parameters, which freezing per phase, the averages and
+# checkpoints of this loop need: ``mmgen.training.sharding`` is for loops without them.
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 
 
