@@ -233,8 +233,13 @@ def _from_vector(vector_dim: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(vector_dim, width), nn.GELU(), last)
 
 
-def tokenizer_of(config: CodesConfig, data: DataInfo, frozen: Mapping) -> VQVAESampler:
+def tokenizer_of(name: str, data: DataInfo, frozen: Mapping) -> VQVAESampler:
     """The autoencoder ``frozen["tokenizer"]``, which must be of a data set's pictures.
+
+    Args:
+        name: that ``config.tokenizer`` gave it.
+        data: that the method is built for.
+        frozen: what the loop has loaded.
 
     Raises:
         ValueError: no autoencoder of codes, or one of pictures of another size.
@@ -243,13 +248,13 @@ def tokenizer_of(config: CodesConfig, data: DataInfo, frozen: Mapping) -> VQVAES
     if not isinstance(tokenizer, VQVAESampler):
         raise ValueError(
             f"config.tokenizer must name an autoencoder of codes: mmgen train "
-            f"vqvae --data {data.name}; {config.tokenizer!r} is a "
+            f"vqvae --data {data.name}; {name!r} is a "
             f"{type(tokenizer).__name__}."
         )
     if tokenizer.image_size != data.image_size:
         raise ValueError(
             f"config.tokenizer must be of pictures of {data.image_size} pixels, as "
-            f"the data set has; {config.tokenizer!r} was trained on "
+            f"the data set has; {name!r} was trained on "
             f"{tokenizer.image_size}."
         )
     return tokenizer
@@ -318,7 +323,7 @@ class CodesTask(Task):
         Raises:
             ValueError: as for ``tokenizer_of``.
         """
-        return cls(config, data, tokenizer_of(config, data, frozen))
+        return cls(config, data, tokenizer_of(config.tokenizer, data, frozen))
 
     def optimizers(self) -> dict[str, Optimizer]:
         """AdamW, whose decay is of the blocks' matrices alone."""

@@ -69,7 +69,7 @@ class JointTask(Task):
                 ``begin_writer``; or pictures of another size.
         """
         require_image_size(config.image_size, data.image_size)
-        task = cls(config, data, tokenizer_of(config, data, frozen))
+        task = cls(config, data, tokenizer_of(config.tokenizer, data, frozen))
         model = task.model
         if config.aligned and config.multi_weight:
             pictures = model.fusion.pictures
