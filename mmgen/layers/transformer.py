@@ -59,7 +59,7 @@ class Attention(nn.Module):
         self,
         tokens: Tensor,
         rotation: tuple[Tensor, Tensor] | None,
-        allowed: Tensor,
+        allowed: Tensor | None,
         at: Tensor | None = None,
         past: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
@@ -68,7 +68,7 @@ class Attention(nn.Module):
         Args:
             tokens: normalised.
             rotation: cosines and sines for ``rotate``, or none.
-            allowed: which keys a query may see, (B or 1, 1, S, keys) bool.
+            allowed: which keys a query may see, (B or 1, 1, S, keys) bool; None: all.
             at: (S,) where these tokens stand in ``past``.
             past: keys and values (B, H, room, d), into which theirs are written.
         """
