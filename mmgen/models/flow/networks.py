@@ -1,0 +1,337 @@
+r"""A Transformer from a point of the path, its time and a caption to a velocity.
+
+The point is cut into squares, a token each (Peebles and Xie's diffusion Transformer,
+DiT). Time sets scales, shifts and gates of every block; words are read by attention,
+one by one, and so can each of them change another place of the picture.
+
+Peebles and Xie, *Scalable Diffusion Models with Transformers*, ICCV 2023.
+Chen et al., *PixArt-α*, ICLR 2024.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, pad, scaled_dot_product_attention, silu
+
+from mmgen.data.batch import word_mask
+from mmgen.layers.transformer import (
+    INITIAL_STD,
+    Attention,
+    Transformer,
+    rotary_frequencies,
+    rotate,
+)
+from mmgen.layers.validation import require_positive
+from mmgen.models.codes import check_guidance
+from mmgen.models.flow.solvers import time_grid
+
+AXES = 3  # of places: words, rows, columns; place 0: not on this axis
+WAVES = 64  # pairs of features of the time
+PLACE_STD = 0.5  # of fresh vectors of places: about that of fresh tokens
+MODULATIONS = 9  # shift, scale and gate of the three parts of a block
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """Sizes and training of a flow from noise to pictures."""
+
+    TRAINING: ClassVar[frozenset[str]] = frozenset(
+        ["tokenizer", "time_mean", "time_deviation", "learning_rate", "weight_decay"]
+    )
+
+    # autoencoder whose codes' vectors are drawn: a pretrained name, or a run's folder;
+    # "": pixels are drawn
+    tokenizer: str = "vq-shapes64"
+    patch: int = 1  # side of the squares of latents, or of pixels, that are a token
+    width: int = 128  # D of a token
+    depth: int = 6  # blocks over the picture
+    heads: int = 4  # of the attention
+    text_depth: int = 2  # blocks over the words
+    caption_dropout: float = 0.1  # share of captions left out, which guidance needs
+    guidance: float = 1.0  # of drawing, where nothing else is asked for
+    steps: int = 25  # of drawing, where nothing else is asked for
+    time_mean: float = -1.0  # m of logit-normal training times: below 0 toward noise
+    time_deviation: float = 1.2  # d of them
+    learning_rate: float = 1e-3  # of AdamW
+    weight_decay: float = 0.01  # of the blocks' matrices
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.caption_dropout < 1:
+            raise ValueError(
+                f"caption_dropout must lie in [0, 1); got {self.caption_dropout}."
+            )
+        check_guidance(self.guidance, self.caption_dropout)
+        time_grid(self.steps)  # refuses what cannot be drawn with
+        if not math.isfinite(self.time_mean):
+            raise ValueError(f"time_mean must be a number; got {self.time_mean}.")
+        require_positive(time_deviation=self.time_deviation, patch=self.patch)
+
+
+class Words(NamedTuple):
+    """Captions as vectors, with one in front of each that says "a picture"."""
+
+    features: Tensor  # (B, 1 + T, D)
+    mask: Tensor  # (B, 1 + T) bool, True = a real word; the first always is
+
+
+class WordAttention(nn.Module):
+    """Multi-head attention of the tokens of a picture to words (cross-attention).
+
+    Both are turned by their places, on axes of their own. So a product of the two
+    depends on the row and the column in the picture, and on the place in the caption.
+
+    Args:
+        width: D of a token, and of a word.
+        heads: H; d = D / H is even, and at least 6.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width, bias=False)
+        self.key_value = nn.Linear(width, 2 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(
+        self,
+        pieces: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        words: Words,
+        word_rotation: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """Pieces (B, N, D) to what they read, (B, N, D).
+
+        Args:
+            pieces: normalised.
+            rotation, word_rotation: cosines and sines for ``rotate``.
+            words: that are read.
+        """
+        query = self.query(pieces).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        both = self.key_value(words.features).unflatten(2, (2, self.heads, -1))
+        key, value = both.permute(2, 0, 3, 1, 4)  # of (B, 1 + T, 2, H, d)
+        context = scaled_dot_product_attention(
+            rotate(query, rotation),
+            rotate(key, word_rotation),
+            value,
+            attn_mask=words.mask[:, None, None],
+        )
+        return self.out(context.transpose(1, 2).flatten(2))
+
+
+class FlowBlock(nn.Module):
+    r"""Attention to the picture, to the words, and a network for each token.
+
+    .. math:: x \leftarrow x + g \odot
+              F\bigl((1 + \gamma) \odot \mathrm{norm}(x) + \beta\bigr)
+
+    for each of the three F. Shift β, scale γ and gate g are functions of the time, one
+    for all blocks plus an offset of this block's own. All begin as 0 (adaLN-zero): a
+    fresh block is the identity.
+
+    Args:
+        width, heads: as for ``WordAttention``.
+
+    Source:
+        Peebles and Xie 2023, section 3.2; the shared function is PixArt-α's
+        (adaLN-single, section 2.3): one a block would be a third of all weights.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
+        self.attention = Attention(width, heads)
+        self.reading = WordAttention(width, heads)
+        self.widen = nn.Linear(width, 4 * width)
+        self.narrow = nn.Linear(4 * width, width)
+        self.offsets = nn.Parameter(torch.zeros(MODULATIONS * width))
+
+    def forward(
+        self,
+        pieces: Tensor,
+        modulation: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        words: Words,
+        word_rotation: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """Pieces (B, N, D) to the same.
+
+        Args:
+            modulation: (B, 9 D), before the offsets.
+            rotation, words, word_rotation: as for ``WordAttention``.
+        """
+        parts = (modulation + self.offsets)[:, None].chunk(MODULATIONS, dim=2)
+        (b1, c1, g1), (b2, c2, g2), (b3, c3, g3) = parts[:3], parts[3:6], parts[6:]
+        seen = self.attention(self._modulated(pieces, b1, c1), rotation, None)
+        pieces = pieces + g1 * seen
+        asking = self._modulated(pieces, b2, c2)
+        pieces = pieces + g2 * self.reading(asking, rotation, words, word_rotation)
+        each = gelu(self.widen(self._modulated(pieces, b3, c3)))
+        return pieces + g3 * self.narrow(each)
+
+    def _modulated(self, pieces: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+        return (1 + scale) * self.norm(pieces) + shift
+
+
+def time_features(time: Tensor) -> Tensor:
+    """Cosines and sines of times (B,) in [0, 1], (B, 2 x 64).
+
+    Made for 1,000 times the time, as DiT's are for DDPM's index. Of the time itself all
+    but the fastest would hardly change.
+    """
+    speeds = torch.arange(WAVES, device=time.device, dtype=torch.float32) / WAVES
+    angles = 1000 * time[:, None] * torch.exp(-math.log(10_000) * speeds)
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+def patchify(latents: Tensor, patch: int) -> Tensor:
+    """Latents (B, C, h, w) to tokens (B, N, patch² C), row by row."""
+    batch, channels, height, width = latents.shape
+    cut = (batch, channels, height // patch, patch, width // patch, patch)
+    return latents.reshape(cut).permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+
+
+def unpatchify(tokens: Tensor, patch: int, side: int) -> Tensor:
+    """Tokens (B, N, patch² C) to latents (B, C, side, side)."""
+    many = side // patch
+    cut = tokens.reshape(len(tokens), many, many, patch, patch, -1)
+    return cut.permute(0, 5, 1, 3, 2, 4).reshape(len(tokens), -1, side, side)
+
+
+class VelocityTransformer(nn.Module):
+    """Points, times and captions to velocities.
+
+    Args:
+        config: sizes.
+        vocabulary_size: V of the captions.
+        max_tokens: T, longest caption.
+        channels: C of the latents.
+        side: h = w of the latents, a multiple of ``config.patch``.
+
+    Raises:
+        ValueError: sizes that do not fit.
+    """
+
+    frequencies: Tensor  # (3, d / 2) radians a place
+    grid: Tensor  # (N, 3) places of the tokens
+
+    def __init__(
+        self,
+        config: FlowConfig,
+        vocabulary_size: int,
+        max_tokens: int,
+        channels: int,
+        side: int,
+    ) -> None:
+        super().__init__()
+        width, patch = config.width, config.patch
+        if side % patch or side < patch:
+            raise ValueError(
+                f"config.patch must divide the side of the latents, {side}; got "
+                f"{patch}."
+            )
+        if config.depth < 1 or config.heads < 1 or width < 2 * AXES * config.heads:
+            raise ValueError(
+                f"config.depth must be at least 1, and width at least 6 x heads, a "
+                f"pair to turn for each axis of places; got depth {config.depth}, "
+                f"width {width} and {config.heads} heads."
+            )
+        self.channels, self.side, self.patch = channels, side, patch
+        self.max_tokens = max_tokens
+        self.words = nn.Embedding(vocabulary_size, width)
+        # "A picture", in front of every caption: what is read where nothing is said.
+        self.nothing = nn.Parameter(torch.empty(width))
+        self.text = Transformer(
+            width, config.text_depth, config.heads, (max_tokens + 1,), causal=False
+        )
+        self.enter = nn.Linear(channels * patch**2, width)
+        many = side // patch
+        # Attention turns by differences of places; this says where a token is.
+        self.places = nn.Parameter(torch.empty(many**2, width))
+        self.time1 = nn.Linear(2 * WAVES, width)
+        self.time2 = nn.Linear(width, width)
+        self.modulate = nn.Linear(width, MODULATIONS * width)
+        self.blocks = nn.ModuleList(
+            FlowBlock(width, config.heads) for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
+        self.last_modulate = nn.Linear(width, 2 * width)
+        self.last = nn.Linear(width, channels * patch**2)
+        count = torch.arange(many**2)
+        grid = [torch.zeros_like(count), count // many + 1, count % many + 1]
+        self.register_buffer("grid", torch.stack(grid, dim=1), persistent=False)
+        self.register_buffer(
+            "frequencies",
+            rotary_frequencies(width // config.heads, AXES),
+            persistent=False,
+        )
+        self._initialise()
+
+    def _initialise(self) -> None:
+        parts = (self.enter, self.time1, self.time2, *self.blocks.modules())
+        for module in parts:
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.words.weight, std=INITIAL_STD)
+        nn.init.normal_(self.nothing, std=INITIAL_STD)
+        # as loud as what is drawn there: where things are is decided first
+        nn.init.normal_(self.places, std=PLACE_STD)
+        for linear in (self.modulate, self.last_modulate, self.last):
+            nn.init.zeros_(linear.weight)  # at first the velocity is 0
+            nn.init.zeros_(linear.bias)
+
+    def read(self, tokens: Tensor, lengths: Tensor) -> Words:
+        """Captions as vectors; they do not depend on the time, and are read once.
+
+        Args:
+            tokens: (B, T) int64.
+            lengths: (B,), of which 0 is no caption at all.
+        """
+        mask = pad(word_mask(lengths, tokens.shape[1]), (1, 0), value=True)
+        nothing = self.nothing.expand(len(tokens), 1, -1)
+        read = torch.cat([nothing, self.words(tokens)], dim=1)
+        places = torch.arange(mask.shape[1], device=tokens.device)[:, None]
+        return Words(self.text(read, places, mask), mask)
+
+    def velocity(self, points: Tensor, time: Tensor, words: Words) -> Tensor:
+        """Velocities (B, C, h, w) of points (B, C, h, w) at times (B,).
+
+        Raises:
+            ValueError: points of another size.
+        """
+        size = (self.channels, self.side, self.side)
+        if points.ndim != 4 or tuple(points.shape[1:]) != size:
+            raise ValueError(
+                f"latents must be of shape (B, {self.channels}, {self.side}, "
+                f"{self.side}), the size that this network draws; got "
+                f"{tuple(points.shape)}."
+            )
+        rotation = self._rotation(self.grid, points)
+        places = torch.arange(words.mask.shape[1], device=points.device)
+        word_rotation = self._rotation(pad(places[:, None], (0, AXES - 1)), points)
+        told = self.time2(silu(self.time1(time_features(time).to(points))))
+        told = silu(told)  # (B, D)
+        modulation = self.modulate(told)
+        pieces = self.enter(patchify(points, self.patch)) + self.places
+        for block in self.blocks:
+            pieces = block(pieces, modulation, rotation, words, word_rotation)
+        shift, scale = self.last_modulate(told)[:, None].chunk(2, dim=2)
+        pieces = self.last((1 + scale) * self.norm(pieces) + shift)
+        return unpatchify(pieces.to(points.dtype), self.patch, self.side)
+
+    def forward(
+        self, points: Tensor, time: Tensor, tokens: Tensor, lengths: Tensor
+    ) -> Tensor:
+        """As ``velocity``, of captions as for ``read``."""
+        return self.velocity(points, time, self.read(tokens, lengths))
+
+    def _rotation(self, places: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines (S, d / 2) of places (S, 3)."""
+        angles = (places.to(self.frequencies)[:, :, None] * self.frequencies).sum(1)
+        return angles.cos().to(like.dtype), angles.sin().to(like.dtype)

@@ -1,0 +1,100 @@
+"""The space that is drawn in: its scale, its nearest codes, and the way back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.functional import embedding
+
+from mmgen.models.flow import CodeLatents, PixelLatents
+from mmgen.models.vqvae import VQVAESampler
+from mmgen.pretrained import load
+from tests.models.tiny_codes import autoencoder_config, tokenizer, world
+
+
+def test_published_latents_have_mean_0_and_variance_1() -> None:
+    """Of pictures that are not those whose codes were counted."""
+    from mmgen.data import load_dataset
+
+    space = CodeLatents(load("vq-shapes64"))
+    assert (space.channels, space.side) == (16, 8)
+    data = load_dataset("shapes", "test", 64, objects=(1, 2, 3, 4), size=128)
+    latents = space.encode(data.batch(range(128)).images)
+    assert latents.shape == (128, 16, 8, 8)
+    assert latents.mean(dim=(0, 2, 3)).abs().max() < 0.15
+    deviation = latents.std(dim=(0, 2, 3))
+    assert deviation.min() > 0.85 and deviation.max() < 1.15
+    # of all codes alike, it would be far off
+    alike = space.tokenizer.codebook().std(dim=0) / space.deviation
+    assert alike.max() > 1.5
+
+
+def test_the_scale_is_that_of_the_counts() -> None:
+    coder = tokenizer(side=4, codes=7)
+    quantiser = coder.model.quantiser
+    quantiser.counts.copy_(torch.tensor([3.0, 0, 1, 0, 0, 4, 0]))
+    space = CodeLatents(coder)
+    seen = coder.codebook()[[0, 0, 0, 2, 5, 5, 5, 5]]
+    torch.testing.assert_close(space.mean, seen.mean(dim=0))
+    torch.testing.assert_close(space.deviation, seen.std(dim=0, unbiased=False))
+    quantiser.counts.zero_()  # not trained, or without: all alike
+    torch.testing.assert_close(CodeLatents(coder).mean, coder.codebook().mean(dim=0))
+    quantiser.codebook.copy_(torch.ones(7, 3))  # nothing to be drawn
+    assert torch.isfinite(CodeLatents(coder).vectors()).all()
+
+
+def test_there_and_back() -> None:
+    coder = tokenizer(side=4, codes=7)
+    space = CodeLatents(coder)
+    images = world().batch(range(6)).images
+    latents, codes = space.encode(images), coder.encode(images)
+    assert torch.equal(space.codes(latents), codes)
+    assert torch.equal(space.decode(latents), coder.reconstruct(images))
+    torch.testing.assert_close(
+        space.decode(latents, snap=False), coder.reconstruct(images), rtol=0, atol=1e-5
+    )
+
+
+def test_the_nearest_code_is_that_of_the_latents() -> None:
+    coder = tokenizer(side=4, codes=7)
+    coder.model.quantiser.counts.copy_(torch.rand(7) + 0.1)
+    space = CodeLatents(coder)
+    latents = torch.randn(70, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    flat = latents.permute(0, 2, 3, 1).reshape(-1, 3)
+    distances = torch.cdist(flat, space.vectors())
+    codes = space.codes(latents)
+    found = distances.gather(1, codes.view(-1, 1)).squeeze(1)  # codes may be equal
+    torch.testing.assert_close(found, distances.amin(dim=1), rtol=1e-4, atol=1e-4)
+    snapped = embedding(codes, space.vectors()).permute(0, 3, 1, 2)
+    torch.testing.assert_close(
+        space.decode(latents), space.decode(snapped, snap=False), rtol=0, atol=1e-5
+    )
+    gap = space.decode(latents) - space.decode(latents, snap=False)
+    assert gap.abs().max() > 1e-3
+
+
+def test_scalar_codes_have_latents_too() -> None:
+    torch.manual_seed(0)
+    config = replace(autoencoder_config(), quantiser="scalar", levels=(4, 3, 5))
+    space = CodeLatents(VQVAESampler(config, 16).eval())
+    assert space.channels == 3
+    torch.testing.assert_close(space.vectors().mean(dim=0), torch.zeros(3))
+    codes = torch.arange(60).view(15, 2, 2)
+    latents = embedding(codes, space.vectors()).permute(0, 3, 1, 2)
+    assert torch.equal(space.codes(latents), codes)
+
+
+def test_an_autoencoder_without_codes() -> None:
+    config = replace(autoencoder_config(), quantiser="none")
+    with pytest.raises(ValueError, match=r'no codes.*quantiser="none"'):
+        CodeLatents(VQVAESampler(config, 16))
+
+
+def test_pixels_are_latents_as_they_are() -> None:
+    space = PixelLatents(16)
+    images = world().batch(range(3)).images
+    assert torch.equal(space.decode(space.encode(images)), images)
+    assert space.decode(3 * images).abs().max() == 1
+    assert (space.channels, space.side) == (3, 16)

@@ -1,0 +1,124 @@
+"""The task: what a step pays, what it is built on, and that it learns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mmgen.models.flow import CodeLatents, FlowConfig, FlowTask, PixelLatents
+from mmgen.models.vqvae import VQVAESampler
+from mmgen.pretrained import load
+from mmgen.training import Run, TrainingConfig, build, fit
+from tests.models.flow.tiny_flow import PIXELS, SIZES, task
+from tests.models.steps import OneStep
+from tests.models.tiny_codes import (
+    CAPTIONS,
+    autoencoder_config,
+    autoencoder_run,
+    world,
+)
+
+QUIET: dict[str, Any] = {"progress": "none", "tensorboard": False}
+
+
+def test_what_it_is_built_on() -> None:
+    assert FlowTask.requires(FlowConfig()) == {"tokenizer": "vq-shapes64"}
+    assert FlowTask.requires(FlowConfig(tokenizer="", patch=4)) == {}
+    assert isinstance(task().space, CodeLatents)
+    assert isinstance(task(**PIXELS).space, PixelLatents)
+    config, data = FlowConfig(tokenizer="mine", **SIZES), world()
+    for other in ({}, {"tokenizer": torch.nn.Linear(2, 2)}):
+        with pytest.raises(ValueError, match="must name an autoencoder of codes"):
+            FlowTask.build(config, data, other)
+    larger = VQVAESampler(autoencoder_config(), 32)
+    with pytest.raises(ValueError, match=r"of 16 pixels.*'mine' was trained on 32"):
+        FlowTask.build(config, data, {"tokenizer": larger})
+    without = VQVAESampler(replace(autoencoder_config(), quantiser="none"), 16)
+    with pytest.raises(ValueError, match=r'no codes.*quantiser="none"'):
+        FlowTask.build(config, data, {"tokenizer": without})
+
+
+def test_the_tokenizer_is_not_trained() -> None:
+    made = task()
+    (optimizer,) = made.optimizers().values()
+    trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert trained == {id(p) for p in made.networks["network"].parameters()}
+    assert not any(p.requires_grad for p in made.space.parameters())
+    decayed, others = optimizer.param_groups
+    assert others["weight_decay"] == 0 < decayed["weight_decay"]
+    # matrices: seven of a block of the picture (its fused ones counted once), four of
+    # one of the text
+    assert len(decayed["params"]) == 7 * SIZES["depth"] + 4 * SIZES["text_depth"]
+
+
+def test_a_fresh_network_pays_the_size_of_the_velocity() -> None:
+    made = task()
+    batch = world().batch(range(64))
+    loss = made.training_step(batch, OneStep())["loss"].item()
+    latents = made.space.encode(batch.images)
+    # E |x - e|² with x and e apart
+    assert loss == pytest.approx(latents.square().mean().item() + 1, rel=0.1)
+
+
+def test_a_share_of_the_captions_is_left_out() -> None:
+    """Those rows, and no others, pay what they pay without their caption."""
+    made = task(caption_dropout=0.5)
+    torch.manual_seed(6)
+    for parameter in made.model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    heard: list[torch.Tensor] = []
+    made.model.register_forward_pre_hook(lambda _, given: heard.append(given[3]))
+    batch, step = world().batch(range(64)), OneStep()
+    made.training_step(batch, step)
+    dropped = step.drawn[0] < 0.5
+    assert 20 < dropped.sum() < 44  # by its own coin each, not one a batch
+    assert torch.equal(heard[0], batch.lengths.masked_fill(dropped, 0))
+
+
+@pytest.mark.parametrize("kind", ["latents", "pixels"])
+def test_twenty_steps_lower_the_loss(kind: str) -> None:
+    changes = PIXELS if kind == "pixels" else {}
+    made = task(learning_rate=0.01, **changes)
+    batch = world().batch(range(16))
+
+    def paid() -> float:
+        with torch.no_grad():
+            steps = [OneStep(seed=seed) for seed in range(100, 104)]
+            return sum(made.training_step(batch, s)["loss"].item() for s in steps) / 4
+
+    before = paid()
+    (optimizer,) = made.optimizers().values()
+    for seed in range(20):
+        optimizer.zero_grad()
+        made.training_step(batch, OneStep(seed=seed))["loss"].backward()
+        optimizer.step()
+    assert paid() < 0.9 * before
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    data, codes = world(), str(autoencoder_run(tmp_path / "codes"))
+    config = FlowConfig(tokenizer=codes, steps=3, learning_rate=0.01, **SIZES)
+    training = TrainingConfig(steps=8, batch_size=8, ema_decay=0.9, **QUIET)
+
+    def fresh() -> Any:
+        torch.manual_seed(0)
+        return build(FlowTask, config, data)
+
+    whole = fit(fresh(), data, training)
+    out = tmp_path / "run"
+    fit(fresh(), data, replace(training, steps=5, out=out))
+    again = Run.resume(out, data, steps=8)
+    ours, theirs = (run.sampler().state_dict() for run in (whole, again))
+    for (key, one), (_, other) in zip(ours.items(), theirs.items(), strict=True):
+        assert torch.equal(one, other), key
+    # what is drawn with is the average of the weights
+    last = again.task.networks["network"].state_dict()
+    averaged = again.sampler().network.state_dict()
+    assert not torch.equal(last["last.weight"], averaged["last.weight"])
+    drawn = load(out).sample(CAPTIONS)
+    assert torch.equal(drawn, again.sampler().sample(CAPTIONS))
