@@ -14,7 +14,6 @@ from mmgen.models.flow.latents import CodeLatents, PixelLatents
 from mmgen.models.flow.networks import FlowConfig, VelocityTransformer
 from mmgen.models.flow.solvers import (
     LINEAR,
-    SOLVERS,
     Field,
     Held,
     Solver,
@@ -218,10 +217,6 @@ class FlowSampler(CaptionSampler):
         scale = self.config.guidance if guidance is None else guidance
         check_guidance(scale, self.config.caption_dropout)
         times = time_grid(steps, begin)
-        if solver not in SOLVERS:
-            raise ValueError(
-                f"solver must be one of {', '.join(SOLVERS)}; got {solver!r}."
-            )
         tokens, lengths = self.read_captions(captions)
         tokens = tokens[:, : int(lengths.max())]
         count, shape = len(tokens), (self.channels, self.side, self.side)

@@ -31,7 +31,7 @@ LINEAR = LinearPath()
 
 
 def time_grid(steps: int, begin: float = 0.0) -> Tensor:
-    """Times of equal distance from ``begin`` to 1, (steps + 1,).
+    """Times of equal distance from ``begin`` to 1, (steps + 1,) float64.
 
     Args:
         steps: from 1 to 1000.
@@ -47,7 +47,7 @@ def time_grid(steps: int, begin: float = 0.0) -> Tensor:
         raise ValueError(
             f"begin must lie in [0, 1), 0 = from noise alone; got {begin}."
         )
-    return torch.linspace(begin, 1, steps + 1)
+    return torch.linspace(begin, 1, steps + 1, dtype=torch.float64)
 
 
 class Held(NamedTuple):
@@ -138,7 +138,7 @@ def solve(
         start: points (B, ...) at the first time.
         times: (N + 1,), rising, in [0, 1].
         solver: "euler", "heun", "ddim" or "ancestral"; "heun" asks the field 2 N - 1
-            times, the others N times.
+            times on the way to time 1, the others N times.
         path: that the field belongs to; "euler" and "heun" need not know.
         noise: (N, B, ...) standard normal, for "ancestral" alone. (Of the last nothing
             is left where the steps end at time 1, in data without noise.)

@@ -55,8 +55,8 @@ def error(solver: Solver, steps: int) -> float:
 
 
 def test_the_error_of_euler_and_of_heun() -> None:
-    euler = [error("euler", n) for n in (40, 80, 160)]
-    heun = [error("heun", n) for n in (40, 80, 160)]
+    euler = [error("euler", n) for n in (30, 60, 120)]
+    heun = [error("heun", n) for n in (30, 60, 120)]
     for fine, coarse in zip(euler[1:], euler, strict=False):
         assert coarse / fine == pytest.approx(2, rel=0.05)
     for fine, coarse in zip(heun[1:], heun, strict=False):
@@ -148,12 +148,12 @@ def test_an_ancestral_step_is_ddpms_posterior() -> None:
 def test_gaussian_data_is_drawn_with_its_mean_and_covariance(
     solver: Solver, path: Path
 ) -> None:
-    count, steps = 6000, 60
+    count, steps = 4000, 40
     start = some(count, 2, seed=8)
     noise = some(steps, count, 2, seed=9) if solver == "ancestral" else None
     found = solve(gaussian(path), start, time_grid(steps), solver, path, noise)
-    torch.testing.assert_close(found.mean(dim=0), MEAN, rtol=0, atol=0.04)
-    torch.testing.assert_close(torch.cov(found.T), COVARIANCE, rtol=0, atol=0.04)
+    torch.testing.assert_close(found.mean(dim=0), MEAN, rtol=0, atol=0.05)
+    torch.testing.assert_close(torch.cov(found.T), COVARIANCE, rtol=0, atol=0.05)
 
 
 # ---------------------------------------------------------------- begun, and held
@@ -169,7 +169,8 @@ def test_begun_later_more_is_left_of_the_picture() -> None:
         far.append((found - data).norm().item())
     assert far[0] > 1.3 * far[1] > 2 * far[2]
     times = time_grid(4, 0.6)
-    torch.testing.assert_close(times, torch.tensor([0.6, 0.7, 0.8, 0.9, 1.0]))
+    expected = torch.tensor([0.6, 0.7, 0.8, 0.9, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(times, expected)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

@@ -122,3 +122,31 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert not torch.equal(last["last.weight"], averaged["last.weight"])
     drawn = load(out).sample(CAPTIONS)
     assert torch.equal(drawn, again.sampler().sample(CAPTIONS))
+
+
+@pytest.mark.slow
+def test_two_captions_get_their_two_pictures() -> None:
+    """Codes and all, from noise; without a caption, one or the other."""
+    made, data = task(learning_rate=0.01, caption_dropout=0.3), world()
+    codes = made.space.codes(made.space.encode(data.batch(range(64)).images))
+    far = (codes != codes[:1]).sum(dim=(1, 2))
+    other = int((far > 3).nonzero()[0])
+    pair = data.batch([0, other] * 16)
+    wanted = codes[[0, other] * 16]
+    (optimizer,) = made.optimizers().values()
+    for index in range(140):
+        optimizer.zero_grad()
+        made.training_step(pair, OneStep(seed=index))["loss"].backward()
+        optimizer.step()
+        for group in optimizer.param_groups:
+            group["lr"] = 0.01 * min(1, (140 - index) / 70)
+    sampler = made.sampler(made.networks)
+    drawn = sampler.space.codes(sampler.draw(pair.captions, seed=1, steps=10))
+    right = (drawn == wanted).flatten(1).all(dim=1)
+    assert right.float().mean() > 0.9
+    free = sampler.space.codes(sampler.draw([""] * 64, seed=1, steps=10))
+    shares = [
+        (free == codes[row]).flatten(1).all(dim=1).float().mean().item()
+        for row in (0, other)
+    ]
+    assert min(shares) > 0.2 and sum(shares) > 0.7
