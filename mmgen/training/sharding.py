@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -59,7 +59,7 @@ def shard(network: nn.Module, mesh: DeviceMesh, half: bool = False) -> None:
     fully_shard(network, **plain)
 
 
-def whole_state(network: nn.Module) -> dict[str, Tensor]:
+def whole_state(network: nn.Module) -> dict[str, Any]:
     """The ``state_dict`` of a shared out network, put together on the CPU.
 
     All processes call this together. It fits the network as it was before.
