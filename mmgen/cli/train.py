@@ -84,7 +84,7 @@ def _method(method: str, which: Which, words: list[str]) -> int:
             "method": preset.config,
             "training": training,
         },
-        rare=frozenset(rare | set(fields) - set(listed[:MOST])),
+        rare=frozenset(rare | set(fields) - {*listed[:MOST], *shared}),
     )
     chosen = parser.read(words)
     data = preset.data | vars(chosen["data"]) | {n: chosen["method"][n] for n in shared}
