@@ -15,12 +15,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, pad, relu, scaled_dot_product_attention
 
 Modalities = Sequence[Tensor | None]
+FusionName = Literal[
+    "concatenation",
+    "sum",
+    "weighted-mean",
+    "gated",
+    "film",
+    "bilinear",
+    "cross-attention",
+    "bottleneck",
+]
 
 
 class Fusion(nn.Module, ABC):
@@ -616,7 +627,7 @@ class Bottleneck(Fusion):
         return self.norm(shared).mean(dim=1)
 
 
-FUSIONS: dict[str, type[Fusion]] = {
+FUSIONS: dict[FusionName, type[Fusion]] = {
     "concatenation": Concatenation,
     "sum": Sum,
     "weighted-mean": WeightedMean,
@@ -626,3 +637,13 @@ FUSIONS: dict[str, type[Fusion]] = {
     "cross-attention": CrossAttention,
     "bottleneck": Bottleneck,
 }
+
+
+def check_fusion(name: str) -> None:
+    """Refuse a fusion that there is none of.
+
+    Raises:
+        ValueError: another name than those of ``FUSIONS``.
+    """
+    if name not in FUSIONS:
+        raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}; got {name!r}.")

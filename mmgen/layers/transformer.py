@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -232,8 +232,7 @@ class Transformer(nn.Module):
             for axis, table in enumerate(self.tables):
                 tokens = tokens + table(places[:, axis])
         else:
-            angles = (places.to(self.frequencies)[:, :, None] * self.frequencies).sum(1)
-            rotation = angles.cos().to(tokens.dtype), angles.sin().to(tokens.dtype)
+            rotation = rotation_of(places, self.frequencies, tokens)
         for i, block in enumerate(self.blocks):
             past = None if cache is None else (cache.keys[i], cache.values[i])
             tokens = block(tokens, rotation, allowed, at, past)
@@ -263,6 +262,19 @@ class Transformer(nn.Module):
         return Cache(like.new_zeros(shape), like.new_zeros(shape))
 
 
+def decay_groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Groups of an optimiser: matrices of blocks, which decay, and all others."""
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        decays = "blocks." in name and parameter.ndim == 2
+        (matrices if decays else others).append(parameter)
+    return [
+        {"params": matrices, "weight_decay": decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+
+
 def rotary_frequencies(size: int, axes: int) -> Tensor:
     r"""By how much each pair of a query's numbers turns per place, (axes, size / 2).
 
@@ -283,6 +295,20 @@ def rotary_frequencies(size: int, axes: int) -> Tensor:
     for pair in range(pairs):
         frequencies[pair % axes, pair] = BASE ** (-(pair // axes) / each)
     return frequencies
+
+
+def rotation_of(
+    places: Tensor, frequencies: Tensor, like: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (S, d / 2) for ``rotate``, of a tensor's kind.
+
+    Args:
+        places: (S, A) int64, the place of each token on every axis.
+        frequencies: of ``rotary_frequencies``, (A, d / 2).
+        like: what is to be turned.
+    """
+    angles = (places.to(frequencies)[:, :, None] * frequencies).sum(1)
+    return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
 
 
 def rotate(vectors: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:

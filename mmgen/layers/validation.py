@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -51,6 +51,20 @@ def require_range(images: Tensor) -> None:
         raise ValueError(
             f"images must lie in [-1, 1]; got values in [{images.min():g}, "
             f"{images.max():g}]."
+        )
+
+
+def require_one_each(
+    texts: Sequence[str], images: Tensor, what: str = "captions"
+) -> None:
+    """Refuse pictures and texts that are not pairs.
+
+    Raises:
+        ValueError: their numbers differ; the message says ``what`` the texts are.
+    """
+    if len(texts) != len(images):
+        raise ValueError(
+            f"{what} must be one for each picture; got {len(texts)} for {len(images)}."
         )
 
 

@@ -23,8 +23,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, linear, pad
 
 from mmgen.interfaces import Step
+from mmgen.layers.guidance import guide, told_and_untold
 from mmgen.layers.logits import check_choice, choose, filtered
 from mmgen.layers.transformer import Cache
+from mmgen.layers.validation import require_one_each
 from mmgen.models.codes import (
     OPEN,
     CodeSampler,
@@ -32,8 +34,6 @@ from mmgen.models.codes import (
     CodesTask,
     CodeTransformer,
     Told,
-    guide,
-    told_and_untold,
 )
 from mmgen.sampling import Graph, in_parts, named_numbers, seeded_noise
 
@@ -175,11 +175,7 @@ class ARSampler(CodeSampler):
             ValueError: captions that cannot be read, another number of them, or
                 pictures of another size.
         """
-        if len(images) != len(captions):
-            raise ValueError(
-                f"captions must be one for each picture; got {len(captions)} for "
-                f"{len(images)}."
-            )
+        require_one_each(captions, images)
         tokens, lengths = self.read_captions(captions)
         codes = self._codes_of(images)
         return in_parts(self.log_probability, tokens, lengths, codes, part=PART)

@@ -19,14 +19,18 @@ from torch.optim import AdamW, Optimizer
 from mmgen.data.batch import Batch, word_mask
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.interfaces import NOTHING, DataInfo, Step, Task
-from mmgen.layers.logits import guided
+from mmgen.layers.guidance import (
+    check_caption_dropout,
+    check_guidance,
+    heard,
+    up_to_longest,
+)
 from mmgen.layers.quantise import check_codes
-from mmgen.layers.transformer import INITIAL_STD, Transformer
+from mmgen.layers.transformer import INITIAL_STD, Transformer, decay_groups
 from mmgen.models.vqvae import VQVAESampler
 from mmgen.sampling import CaptionSampler
 
 OPEN = -1  # a code that is to be written
-MOST_GUIDANCE = 1000.0  # far above what is of use, and far from where floats end
 
 
 @dataclass(frozen=True)
@@ -48,54 +52,8 @@ class CodesConfig:
     weight_decay: float = 0.01  # of the blocks' matrices
 
     def __post_init__(self) -> None:
-        if not 0 <= self.caption_dropout < 1:
-            raise ValueError(
-                f"caption_dropout must lie in [0, 1); got {self.caption_dropout}."
-            )
+        check_caption_dropout(self.caption_dropout)
         check_guidance(self.guidance, self.caption_dropout)
-
-
-def check_guidance(guidance: float, caption_dropout: float) -> None:
-    """Refuse a scale that a model cannot use.
-
-    Raises:
-        ValueError: a number outside 0..1000, or guidance for a model that never met
-            the empty caption.
-    """
-    if not 0 <= guidance <= MOST_GUIDANCE:
-        raise ValueError(
-            f"guidance must lie in 0..{MOST_GUIDANCE:.0f}, 1 for none; got {guidance}."
-        )
-    if guidance != 1 and not caption_dropout:
-        raise ValueError(
-            f"guidance {guidance} needs a model that was trained with empty captions "
-            f"too; this one has caption_dropout 0. Use guidance 1, or train with "
-            f"caption_dropout 0.1."
-        )
-
-
-def told_and_untold(
-    tokens: Tensor, lengths: Tensor, scale: float
-) -> tuple[Tensor, Tensor]:
-    """Captions to read for guidance: theirs, then as many of none; at scale 1 theirs.
-
-    Args:
-        tokens: (B, T) int64.
-        lengths: (B,).
-        scale: s.
-    """
-    if scale == 1:
-        return tokens, lengths
-    lengths = torch.cat([lengths, torch.zeros_like(lengths)])
-    return torch.cat([tokens, tokens]), lengths
-
-
-def guide(logits: Tensor, scale: float) -> Tensor:
-    """Logits (B, ...) of what ``told_and_untold`` gave to read."""
-    if scale == 1:
-        return logits
-    told, untold = logits.chunk(2)
-    return guided(told, untold, scale)
 
 
 class Told(NamedTuple):
@@ -272,19 +230,6 @@ def _writer(
     return CodeTransformer(config, len(vocabulary), max_tokens, codebook, side, causal)
 
 
-def decay_groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Groups of an optimiser: matrices of blocks, which decay, and all others."""
-    matrices: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, parameter in network.named_parameters():
-        decays = "blocks." in name and parameter.ndim == 2
-        (matrices if decays else others).append(parameter)
-    return [
-        {"params": matrices, "weight_decay": decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-
-
 class CodesTask(Task):
     """The training of a model over codes, which a frozen autoencoder gives.
 
@@ -333,11 +278,8 @@ class CodesTask(Task):
     def training_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The cost of the codes of a batch, captions left out now and then."""
         codes = self.tokenizer.to(batch.images.device).encode(batch.images).flatten(1)
-        dropped = step.rand(len(batch)) < self.config.caption_dropout
-        lengths = batch.lengths.masked_fill(dropped, 0)
-        tokens = batch.tokens
-        if tokens.device.type == "cpu":  # nothing to read after the longest caption
-            tokens = tokens[:, : int(batch.lengths.max())]
+        lengths = heard(batch.lengths, self.config.caption_dropout, step)
+        tokens = up_to_longest(batch.tokens, batch.lengths)
         return self._loss(tokens, lengths, codes, step)
 
     def _loss(

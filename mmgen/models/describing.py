@@ -16,7 +16,7 @@ from mmgen.layers.captions import (
     languages_of,
 )
 from mmgen.layers.logits import check_choice
-from mmgen.layers.validation import require_finite, require_range
+from mmgen.layers.validation import require_finite, require_one_each, require_range
 from mmgen.sampling import CaptionSampler, in_parts, seeded_noise
 
 PART = 64  # pictures described at a time
@@ -135,11 +135,7 @@ class PictureDescriber(CaptionSampler):
     def _pairs(
         self, images: Tensor, captions: Sequence[str]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        if len(images) != len(captions):
-            raise ValueError(
-                f"captions must be one for each picture; got {len(captions)} for "
-                f"{len(images)}."
-            )
+        require_one_each(captions, images)
         return self._check(images), *self.read_captions(captions)
 
     def _check(self, images: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +27,10 @@ from mmgen.data.batch import Batch, word_mask
 from mmgen.data.examination import TRUE, Examination
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.interfaces import NOTHING, DataInfo, Examines, Step
-from mmgen.layers.fusion import FUSIONS, Fusion
+from mmgen.layers.fusion import FUSIONS, Fusion, FusionName, check_fusion
 from mmgen.layers.images import ImageEncoder
 from mmgen.layers.text import UNIT_RANGE, TextEncoder
-from mmgen.layers.validation import require_image_size
+from mmgen.layers.validation import require_image_size, require_one_each
 from mmgen.models.aligned import AlignedTask, begin_pictures
 from mmgen.sampling import CaptionSampler, Graph, example_captions, in_parts
 
@@ -48,16 +48,7 @@ class FusionConfig:
     patch: int = 4  # step of the image encoder's first layer
     embedding_dim: int = 64  # of a token's vector
     # how picture and text become one vector
-    fusion: Literal[
-        "concatenation",
-        "sum",
-        "weighted-mean",
-        "gated",
-        "film",
-        "bilinear",
-        "cross-attention",
-        "bottleneck",
-    ] = "cross-attention"
+    fusion: FusionName = "cross-attention"
     hidden: int = 128  # size of what the fusion computes with
     # matching model whose encoders these begin with: a pretrained name, or a run's
     # folder; none: from random weights
@@ -72,10 +63,7 @@ class FusionConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.fusion not in FUSIONS:
-            raise ValueError(
-                f"fusion must be one of {', '.join(FUSIONS)}; got {self.fusion!r}."
-            )
+        check_fusion(self.fusion)
         if self.questions < 0:
             raise ValueError(f"questions must be at least 0; got {self.questions}.")
         if not 0 <= self.modality_dropout < 1:
@@ -388,11 +376,8 @@ class FusionSampler(CaptionSampler):
             raise ValueError(
                 f"images and {what} must not both be None: there is nothing to fuse."
             )
-        if images is not None and texts is not None and len(images) != len(texts):
-            raise ValueError(
-                f"{what} must be one for each picture; got {len(texts)} for "
-                f"{len(images)}."
-            )
+        if images is not None and texts is not None:
+            require_one_each(texts, images, what)
         shown = [] if images is None else [images.to(self.device)]
         said = [] if texts is None else [*self.read_captions(texts)]
 

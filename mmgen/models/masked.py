@@ -20,14 +20,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from mmgen.interfaces import Step
+from mmgen.layers.guidance import guide, told_and_untold
 from mmgen.layers.logits import check_choice, choose, filtered, quantile
 from mmgen.models.codes import (
     OPEN,
     CodeSampler,
     CodesConfig,
     CodesTask,
-    guide,
-    told_and_untold,
 )
 from mmgen.sampling import (
     Graph,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -36,6 +35,7 @@ from mmgen.models.vae import (
 from mmgen.models.vqvae import VQVAEConfig, VQVAESampler, VQVAETask
 from mmgen.registry import METHODS, find_class
 from mmgen.training import Step, TrainingConfig, fit
+from tests.processes import told_by
 
 pytestmark = pytest.mark.slow
 
@@ -267,12 +267,7 @@ def _process(rank: int, port: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def of_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two processes steps along, for every case."""
-    folder = tmp_path_factory.mktemp("gradients")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_process, (port, str(folder)), nprocs=PROCESSES)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(PROCESSES)]
+    return told_by(_process, tmp_path_factory.mktemp("gradients"), PROCESSES)
 
 
 def test_every_method_is_tried() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +16,7 @@ from mmgen.models.joint import JointTask
 from mmgen.training.sharding import shard, whole_state
 from tests.models.joint.toy import batch, task
 from tests.models.steps import OneStep
+from tests.processes import told_by
 
 pytestmark = pytest.mark.slow
 
@@ -65,12 +64,7 @@ def _process(rank: int, port: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two processes tells after its steps."""
-    folder = tmp_path_factory.mktemp("sharding")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_process, (port, str(folder)), nprocs=PROCESSES)
-    return [torch.load(Path(folder) / f"{rank}.pt") for rank in range(PROCESSES)]
+    return told_by(_process, tmp_path_factory.mktemp("sharding"), PROCESSES)
 
 
 def test_the_same_weights_are_learned(told: list[dict[str, Any]]) -> None:

@@ -19,15 +19,16 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, pad, scaled_dot_product_attention, silu
 
 from mmgen.data.batch import word_mask
+from mmgen.layers.guidance import check_caption_dropout, check_guidance
 from mmgen.layers.transformer import (
     INITIAL_STD,
     Attention,
     Transformer,
     rotary_frequencies,
     rotate,
+    rotation_of,
 )
 from mmgen.layers.validation import require_positive
-from mmgen.models.codes import check_guidance
 from mmgen.models.flow.solvers import time_grid
 
 AXES = 3  # of places: words, rows, columns; place 0: not on this axis
@@ -61,10 +62,7 @@ class FlowConfig:
     weight_decay: float = 0.01  # of the blocks' matrices
 
     def __post_init__(self) -> None:
-        if not 0 <= self.caption_dropout < 1:
-            raise ValueError(
-                f"caption_dropout must lie in [0, 1); got {self.caption_dropout}."
-            )
+        check_caption_dropout(self.caption_dropout)
         check_guidance(self.guidance, self.caption_dropout)
         time_grid(self.steps)  # refuses what cannot be drawn with
         if not math.isfinite(self.time_mean):
@@ -312,9 +310,10 @@ class VelocityTransformer(nn.Module):
                 f"{self.side}), the size that this network draws; got "
                 f"{tuple(points.shape)}."
             )
-        rotation = self._rotation(self.grid, points)
+        rotation = rotation_of(self.grid, self.frequencies, points)
         places = torch.arange(words.mask.shape[1], device=points.device)
-        word_rotation = self._rotation(pad(places[:, None], (0, AXES - 1)), points)
+        word_places = pad(places[:, None], (0, AXES - 1))
+        word_rotation = rotation_of(word_places, self.frequencies, points)
         told = self.time2(silu(self.time1(time_features(time).to(points))))
         told = silu(told)  # (B, D)
         modulation = self.modulate(told)
@@ -330,8 +329,3 @@ class VelocityTransformer(nn.Module):
     ) -> Tensor:
         """As ``velocity``, of captions as for ``read``."""
         return self.velocity(points, time, self.read(tokens, lengths))
-
-    def _rotation(self, places: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines (S, d / 2) of places (S, 3)."""
-        angles = (places.to(self.frequencies)[:, :, None] * self.frequencies).sum(1)
-        return angles.cos().to(like.dtype), angles.sin().to(like.dtype)

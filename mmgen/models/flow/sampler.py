@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmgen.data.vocabulary import Vocabulary
-from mmgen.models.codes import check_guidance, guide, told_and_untold
+from mmgen.layers.guidance import check_guidance, guide, told_and_untold
 from mmgen.models.flow.latents import CodeLatents, PixelLatents
 from mmgen.models.flow.networks import FlowConfig, VelocityTransformer
 from mmgen.models.flow.solvers import (

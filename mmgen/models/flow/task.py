@@ -11,7 +11,9 @@ from torch.optim import AdamW, Optimizer
 
 from mmgen.data.batch import Batch
 from mmgen.interfaces import NOTHING, DataInfo, Step, Task
-from mmgen.models.codes import decay_groups, tokenizer_of
+from mmgen.layers.guidance import heard, up_to_longest
+from mmgen.layers.transformer import decay_groups
+from mmgen.models.codes import tokenizer_of
 from mmgen.models.flow.latents import CodeLatents, PixelLatents
 from mmgen.models.flow.networks import FlowConfig, VelocityTransformer
 from mmgen.models.flow.paths import logit_normal_times
@@ -80,11 +82,8 @@ class FlowTask(Task):
         config, count = self.config, len(batch)
         with torch.no_grad():
             latents = self.space.to(batch.images.device).encode(batch.images)
-        dropped = step.rand(count) < config.caption_dropout
-        lengths = batch.lengths.masked_fill(dropped, 0)
-        tokens = batch.tokens
-        if tokens.device.type == "cpu":  # nothing to read after the longest caption
-            tokens = tokens[:, : int(batch.lengths.max())]
+        lengths = heard(batch.lengths, config.caption_dropout, step)
+        tokens = up_to_longest(batch.tokens, batch.lengths)
         time = logit_normal_times(
             step.randn(count), config.time_mean, config.time_deviation
         )

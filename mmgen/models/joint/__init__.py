@@ -18,6 +18,7 @@ likelihood of its own. M is trained on captions first, and then goes on at a sma
 rate, so that it does not forget them.
 """
 
+from mmgen.models.joint.beginning import begin_writer
 from mmgen.models.joint.networks import (
     Generator,
     JointConfig,
@@ -26,7 +27,6 @@ from mmgen.models.joint.networks import (
     Parts,
     PictureFusion,
     PictureWriter,
-    begin_writer,
     told_by,
 )
 from mmgen.models.joint.sampler import JointSampler

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,10 @@ from torch.nn.functional import pad, relu
 from mmgen.data.batch import word_mask
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.layers.captions import State, Writer, caption_log_p
-from mmgen.layers.fusion import FUSIONS, Fusion
+from mmgen.layers.fusion import FUSIONS, Fusion, FusionName, check_fusion
 from mmgen.layers.images import Coordinates, ImageEncoder
 from mmgen.layers.transformer import INITIAL_STD, Cache, Transformer
-from mmgen.models.autoregressive import ARSampler, codes_log_p
+from mmgen.models.autoregressive import codes_log_p
 from mmgen.models.codes import CodesConfig, CodeTransformer, Told
 
 TERMS = ("text", "multi", "generate")
@@ -41,16 +41,7 @@ class JointConfig(CodesConfig):
     grid: int = 8  # regions across and down
     patch: int = 4  # step of the image encoder's first layer
     # how picture and words become one vector
-    fusion: Literal[
-        "concatenation",
-        "sum",
-        "weighted-mean",
-        "gated",
-        "film",
-        "bilinear",
-        "cross-attention",
-        "bottleneck",
-    ] = "cross-attention"
+    fusion: FusionName = "cross-attention"
     hidden: int = 48  # size of what the fusion computes with
     # of the three terms of the loss; at 0 a term is not computed, and what only it
     # would teach is not made
@@ -68,10 +59,7 @@ class JointConfig(CodesConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.fusion not in FUSIONS:
-            raise ValueError(
-                f"fusion must be one of {', '.join(FUSIONS)}; got {self.fusion!r}."
-            )
+        check_fusion(self.fusion)
         weights = {term: self.weight(term) for term in TERMS}
         if min(weights.values()) < 0 or not any(weights.values()):
             raise ValueError(
@@ -384,60 +372,3 @@ class PictureWriter(Writer):
         states[:, at] = self.language.read(last, at, tuple(kept))
         added = self.fusion.tell(pictures, states[:, : at + 1])[:, -1]
         return self.language.words(states[:, at]) + added, state
-
-
-@torch.no_grad()
-def begin_writer(
-    writer: Generator, vocabulary: Vocabulary, model: Any, name: str
-) -> None:
-    """Give G the weights of an autoregressive model of the same codes and words.
-
-    Its tables are given the nearest of their rank.
-
-    Args:
-        writer: G.
-        vocabulary: of the captions.
-        model: such as ar-shapes64.
-        name: of the model, for messages.
-
-    Raises:
-        ValueError: another kind of model, or one of other words, codes or sizes.
-    """
-    if not isinstance(model, ARSampler):
-        raise ValueError(
-            f"config.begun must name an autoregressive model of codes, such as "
-            f"ar-shapes64; {name!r} is a {type(model).__name__}."
-        )
-    if model.vocabulary.tokens != vocabulary.tokens:
-        raise ValueError(
-            f"config.begun must name a model of the data set's words; {name!r} has "
-            f"{len(model.vocabulary)} others. Train it on the same data."
-        )
-    given, own = model.writer.state_dict(), writer.state_dict()
-    if not torch.equal(given["codebook"].cpu(), own["codebook"].cpu()):
-        raise ValueError(
-            f"config.begun must name a model of the codes of config.tokenizer; those "
-            f"of {name!r} are others."
-        )
-    for rows, columns in (("pieces", "read_piece"), ("head", "tell_piece")):
-        left, sizes, right = torch.linalg.svd(
-            given[f"{rows}.weight"], full_matrices=False
-        )
-        kept = torch.zeros_like(own[f"{rows}.weight"])
-        rank = min(kept.shape[1], len(sizes))
-        roots = sizes[:rank].sqrt()
-        kept[:, :rank] = left[:, :rank] * roots
-        lifted = torch.zeros(right.shape[1], own[f"{columns}.weight"].shape[1])
-        lifted[:, :rank] = (right[:rank].T) * roots
-        given[f"{rows}.weight"], given[f"{columns}.weight"] = kept, lifted
-    wanted = [key for key in own if not key.startswith("from_")]
-    wrong = [k for k in wanted if k not in given or own[k].shape != given[k].shape]
-    if wrong or set(given) - set(wanted):
-        raise ValueError(
-            f"config.begun must name a model whose writer has the sizes of this one "
-            f"(width, depth, heads and positions), such as ar-shapes64 for the "
-            f"defaults; in {name!r} {len(wrong)} of {len(own)} tensors do not fit, "
-            f"{(wrong or ['none'])[0]} the first."
-        )
-    for key in wanted:
-        own[key].copy_(given[key])

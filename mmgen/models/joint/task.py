@@ -12,14 +12,13 @@ from torch.optim import AdamW, Optimizer
 
 from mmgen.data.batch import Batch
 from mmgen.interfaces import NOTHING, DataInfo, Step, Task
+from mmgen.layers.guidance import heard
+from mmgen.layers.transformer import decay_groups
 from mmgen.layers.validation import require_image_size
 from mmgen.models.aligned import begin_pictures
-from mmgen.models.codes import decay_groups, tokenizer_of
-from mmgen.models.joint.networks import (
-    JointConfig,
-    JointNetwork,
-    begin_writer,
-)
+from mmgen.models.codes import tokenizer_of
+from mmgen.models.joint.beginning import begin_writer
+from mmgen.models.joint.networks import JointConfig, JointNetwork
 from mmgen.models.joint.sampler import JointSampler
 from mmgen.models.vqvae import VQVAESampler
 
@@ -109,9 +108,8 @@ class JointTask(Task):
         if config.generate_weight:
             coder = self.tokenizer.to(batch.images.device)
             codes = coder.encode(batch.images).flatten(1)
-        dropped = step.rand(len(batch)) < config.caption_dropout
-        heard = lengths.masked_fill(dropped, 0)
-        log_p = self.networks["network"](batch.images, tokens, lengths, codes, heard)
+        shown = heard(lengths, config.caption_dropout, step)
+        log_p = self.networks["network"](batch.images, tokens, lengths, codes, shown)
         # the words that are told, and the end, where there is room for it
         words = (lengths + 1).clamp(max=tokens.shape[1])
         costs: dict[str, Tensor] = {}

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmgen.layers.transformer import rotation_of
 from mmgen.models.flow import FlowConfig, VelocityTransformer
 from mmgen.models.flow.networks import patchify, time_features, unpatchify
 from tests.models.flow.tiny_flow import SIZES
@@ -51,7 +52,7 @@ def test_at_first_every_block_is_the_identity_and_the_velocity_is_0() -> None:
     assert torch.equal(made(points, time, tokens, lengths), torch.zeros_like(points))
     words = made.read(tokens, lengths)
     places = torch.arange(6)[:, None].expand(6, 3) * torch.tensor([1, 0, 0])
-    turns = (made._rotation(made.grid, points), made._rotation(places, points))
+    turns = [rotation_of(p, made.frequencies, points) for p in (made.grid, places)]
     pieces = torch.randn(2, 16, 24)
     modulation = made.modulate(torch.randn(2, 24))
     for block in made.blocks:
