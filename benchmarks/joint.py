@@ -2,7 +2,7 @@
 
     python -m benchmarks.joint                 # seeds 0 and 1
 
-The world of the chapter is small and known: 480 equally likely pictures of 16 x 16
+The world of the chapter is small and known: 400 equally likely pictures of 16 x 16
 pixels, one object each, of which a caption names colour and shape, and with chance one
 half each the place and the background. So all entropies are known, and how far a model
 is above them is an exact divergence, summed over the whole world:
@@ -58,9 +58,11 @@ CONFIG = JointConfig(
     picture_width=32,
     grid=4,
     patch=2,
-    fusion="gated",
+    fusion="film",
     caption_dropout=0.1,
 )
+# 16 pixels hardly tell a square from a circle
+SEEN = tuple(shape for shape in SHAPES if shape != "square")
 SPOTS = {
     "in the middle": (0.5, 0.5),
     "at the top left": (0.25, 0.25),
@@ -99,7 +101,7 @@ class World:
     @classmethod
     def of(
         cls,
-        shapes: Sequence[str] = SHAPES,
+        shapes: Sequence[str] = SEEN,
         colours: Sequence[str] = COLOURS[:4],
     ) -> World:
         """One large object at 5 places on 4 backgrounds; by default the chapter's."""
