@@ -19,8 +19,8 @@ def at_scale(scale: str, data_name: str) -> Preset:
         config |= {"rank": 8, "language_width": 16, "language_depth": 1}
         config |= {"feature_dim": 16, "picture_width": 8, "hidden": 16}
     elif scale == "laptop":
-        config |= {"language_width": 64, "fusion": "gated"}
-        training = replace(training, steps=400)
+        config |= {"language_width": 64, "fusion": "film"}
+        training = replace(training, steps=400, batch_size=16)
     else:
         # An encoder that was taught by captions knows what is spoken of.
         known = data_name in ("shapes", "emoji")
