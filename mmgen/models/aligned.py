@@ -1,4 +1,4 @@
-"""Networks whose picture encoder begins as that of a matching model.
+"""Networks whose picture or text encoder begins as that of a matching model.
 
 A model which matches pictures with captions was taught by these what in a picture is
 spoken of.
@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
+from mmgen.data.vocabulary import Vocabulary
 from mmgen.interfaces import NOTHING, Task
 from mmgen.layers.images import ImageEncoder
+from mmgen.layers.text import TextEncoder
 
-# Where matching models keep their picture encoder: of word and region, of two towers.
-PLACES = ("image_encoder.", "images.")
+# Where matching models keep their encoders: of words and regions, of two towers.
+PICTURES = ("image_encoder.", "images.")
+CAPTIONS = ("text_encoder.", "captions.encoder.")
 
 
 def begin_pictures(encoder: ImageEncoder, matcher: Any, name: str) -> None:
@@ -33,23 +36,59 @@ def begin_pictures(encoder: ImageEncoder, matcher: Any, name: str) -> None:
     Raises:
         ValueError: a model that has no such encoder, or one of other sizes.
     """
-    given: dict[str, Tensor] = {}
-    for key, value in matcher.state_dict().items():
-        for place in PLACES:
-            if key.startswith(place):
-                given[key.removeprefix(place)] = value
+    given = _within(matcher, PICTURES)
+    given.setdefault("to_regions.weight", encoder.state_dict()["to_regions.weight"])
+    what = "picture encoder has the sizes of this one (image_size, feature_dim, width, "
+    _begin(encoder, given, f"{what}grid and patch)", name)
+
+
+def begin_captions(
+    encoder: TextEncoder, vocabulary: Vocabulary, matcher: Any, name: str
+) -> None:
+    """Give a text encoder the weights of a matching model's.
+
+    Args:
+        encoder: of the same vocabulary.
+        vocabulary: that the encoder reads.
+        matcher, name: as for ``begin_pictures``.
+
+    Raises:
+        ValueError: a model that has no such encoder, or one of other sizes or of
+            another vocabulary.
+    """
+    what = "text encoder has the sizes of this one (embedding_dim and feature_dim)"
+    _begin(encoder, _within(matcher, CAPTIONS), what, name)
+    if matcher.vocabulary != vocabulary:
+        raise ValueError(
+            f"config.aligned must name a matching model that reads the vocabulary of "
+            f"the data set; {name!r} reads another."
+        )
+
+
+def _within(matcher: Any, places: tuple[str, ...]) -> dict[str, Tensor]:
+    """The tensors of an encoder of a matching model, under the encoder's names."""
+    return {
+        key.removeprefix(place): value
+        for key, value in matcher.state_dict().items()
+        for place in places
+        if key.startswith(place)
+    }
+
+
+def _begin(
+    encoder: nn.Module, given: Mapping[str, Tensor], what: str, name: str
+) -> None:
+    """Give an encoder these tensors, if all fit."""
     own = encoder.state_dict()
-    wanted = [key for key in own if key in given or key != "to_regions.weight"]
-    wrong = [k for k in wanted if k not in given or own[k].shape != given[k].shape]
+    wrong = [k for k in own if k not in given or own[k].shape != given[k].shape]
     if wrong:
         raise ValueError(
-            f"config.aligned must name a matching model whose picture encoder has the "
-            f"sizes of this one (image_size, feature_dim, width, grid and patch), such "
-            f"as align-shapes64 for the defaults; in {name!r} {len(wrong)} of "
-            f"{len(own)} tensors do not fit, {wrong[0]} the first."
+            f"config.aligned must name a matching model whose {what}, such as "
+            f"align-shapes64 for the defaults; in {name!r} {len(wrong)} of {len(own)} "
+            f"tensors do not fit, {wrong[0]} the first."
         )
-    for key in wanted:
-        own[key].copy_(given[key])
+    for key, value in own.items():
+        value.copy_(given[key])
 
 
 class AlignedTask(Task):

@@ -20,6 +20,7 @@ from torch.nn.functional import gelu, pad, scaled_dot_product_attention, silu
 
 from mmgen.data.batch import word_mask
 from mmgen.layers.guidance import check_caption_dropout, check_guidance
+from mmgen.layers.text import UNIT_RANGE, TextEncoder
 from mmgen.layers.transformer import (
     INITIAL_STD,
     Attention,
@@ -42,7 +43,10 @@ class FlowConfig:
     """Sizes and training of a flow from noise to pictures."""
 
     TRAINING: ClassVar[frozenset[str]] = frozenset(
-        ["tokenizer", "time_mean", "time_deviation", "learning_rate", "weight_decay"]
+        [
+            *("tokenizer", "aligned", "time_mean", "time_deviation"),
+            *("learning_rate", "weight_decay"),
+        ]
     )
 
     # autoencoder whose codes' vectors are drawn: a pretrained name, or a run's folder;
@@ -52,6 +56,11 @@ class FlowConfig:
     width: int = 128  # D of a token
     depth: int = 6  # blocks over the picture
     heads: int = 4  # of the attention
+    embedding_dim: int = 64  # of a token's vector in the text encoder
+    feature_dim: int = 128  # of its word features
+    # matching model as whose the text encoder begins: a pretrained name, or a run's
+    # folder; "": fresh
+    aligned: str = ""
     text_depth: int = 2  # blocks over the words
     caption_dropout: float = 0.1  # share of captions left out, which guidance needs
     guidance: float = 1.0  # of drawing, where nothing else is asked for
@@ -240,9 +249,16 @@ class VelocityTransformer(nn.Module):
             )
         self.channels, self.side, self.patch = channels, side, patch
         self.max_tokens = max_tokens
-        self.words = nn.Embedding(vocabulary_size, width)
         # "A picture", in front of every caption: what is read where nothing is said.
         self.nothing = nn.Parameter(torch.empty(width))
+        self.encoder = TextEncoder(
+            vocabulary_size,
+            config.embedding_dim,
+            config.feature_dim,
+            dropout=0.0,
+            word_range=UNIT_RANGE,
+        )
+        self.words = nn.Linear(config.feature_dim, width)
         self.text = Transformer(
             width, config.text_depth, config.heads, (max_tokens + 1,), causal=False
         )
@@ -270,13 +286,13 @@ class VelocityTransformer(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        parts = (self.enter, self.time1, self.time2, *self.blocks.modules())
+        parts = [self.enter, self.words, self.time1, self.time2]
+        parts += self.blocks.modules()
         for module in parts:
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        nn.init.normal_(self.words.weight, std=INITIAL_STD)
         nn.init.normal_(self.nothing, std=INITIAL_STD)
         # as loud as what is drawn there: where things are is decided first
         nn.init.normal_(self.places, std=PLACE_STD)
@@ -293,7 +309,9 @@ class VelocityTransformer(nn.Module):
         """
         mask = pad(word_mask(lengths, tokens.shape[1]), (1, 0), value=True)
         nothing = self.nothing.expand(len(tokens), 1, -1)
-        read = torch.cat([nothing, self.words(tokens)], dim=1)
+        # the encoder reads at least one word; of no caption the mask hides it
+        features, _ = self.encoder(tokens, lengths.clamp(min=1))
+        read = torch.cat([nothing, self.words(features)], dim=1)
         places = torch.arange(mask.shape[1], device=tokens.device)[:, None]
         return Words(self.text(read, places, mask), mask)
 

@@ -13,6 +13,7 @@ from mmgen.data.batch import Batch
 from mmgen.interfaces import NOTHING, DataInfo, Step, Task
 from mmgen.layers.guidance import heard, up_to_longest
 from mmgen.layers.transformer import decay_groups
+from mmgen.models.aligned import begin_captions
 from mmgen.models.codes import tokenizer_of
 from mmgen.models.flow.latents import CodeLatents, PixelLatents
 from mmgen.models.flow.networks import FlowConfig, VelocityTransformer
@@ -50,23 +51,29 @@ class FlowTask(Task):
 
     @staticmethod
     def requires(config: FlowConfig) -> Mapping[str, str]:
-        """The autoencoder whose latents are drawn; of pixels none."""
-        return {"tokenizer": config.tokenizer} if config.tokenizer else NOTHING
+        """The autoencoder whose latents are drawn, the model that begins the text."""
+        named = {"tokenizer": config.tokenizer, "aligned": config.aligned}
+        return {part: name for part, name in named.items() if name}
 
     @classmethod
     def build(
         cls, config: FlowConfig, data: DataInfo, frozen: Mapping = NOTHING
     ) -> FlowTask:
-        """The task for a data set, with ``frozen["tokenizer"]`` where one is named.
+        """The task for a data set, with those of ``frozen`` that the config names.
 
         Raises:
-            ValueError: as for ``tokenizer_of``, or sizes that do not fit.
+            ValueError: as for ``tokenizer_of`` and ``begin_captions``, or sizes that
+                do not fit.
         """
-        if not config.tokenizer:
-            return cls(config, data, PixelLatents(data.image_size))
-        return cls(
-            config, data, CodeLatents(tokenizer_of(config.tokenizer, data, frozen))
-        )
+        space: CodeLatents | PixelLatents = PixelLatents(data.image_size)
+        if config.tokenizer:
+            space = CodeLatents(tokenizer_of(config.tokenizer, data, frozen))
+        task = cls(config, data, space)
+        if config.aligned:
+            begin_captions(
+                task.model.encoder, data.vocabulary, frozen["aligned"], config.aligned
+            )
+        return task
 
     def optimizers(self) -> dict[str, Optimizer]:
         """AdamW, whose decay is of the blocks' matrices alone."""
