@@ -308,10 +308,11 @@ class VelocityTransformer(nn.Module):
             lengths: (B,), of which 0 is no caption at all.
         """
         mask = pad(word_mask(lengths, tokens.shape[1]), (1, 0), value=True)
-        nothing = self.nothing.expand(len(tokens), 1, -1)
-        # the encoder reads at least one word; of no caption the mask hides it
-        features, _ = self.encoder(tokens, lengths.clamp(min=1))
-        read = torch.cat([nothing, self.words(features)], dim=1)
+        read = self.nothing.expand(len(tokens), 1, -1)
+        if tokens.shape[1]:  # else no caption has a word
+            # the encoder reads at least one; of no caption the mask hides it
+            features, _ = self.encoder(tokens, lengths.clamp(min=1))
+            read = torch.cat([read, self.words(features)], dim=1)
         places = torch.arange(mask.shape[1], device=tokens.device)[:, None]
         return Words(self.text(read, places, mask), mask)
 

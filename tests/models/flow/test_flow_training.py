@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from mmgen.data.vocabulary import Vocabulary
+from mmgen.models.alignment import AlignmentConfig, AlignmentMatcher
+from mmgen.models.damsm import DAMSMConfig, DAMSMMatcher
 from mmgen.models.flow import CodeLatents, FlowConfig, FlowTask, PixelLatents
 from mmgen.models.vqvae import VQVAESampler
 from mmgen.pretrained import load
@@ -150,3 +153,44 @@ def test_two_captions_get_their_two_pictures() -> None:
         for row in (0, other)
     ]
     assert min(shares) > 0.2 and sum(shares) > 0.7
+
+
+def test_words_begin_as_a_matching_models() -> None:
+    data = world()
+    sizes: dict[str, Any] = {"feature_dim": 8, "embedding_dim": 4}
+    config = FlowConfig(aligned="some", **PIXELS, **SIZES, **sizes)
+    assert FlowTask.requires(config) == {"aligned": "some"}
+    towers = {"width": 4, "grid": 4, "patch": 2}
+    plan = AlignmentConfig(16, **sizes, sentence_dim=8, **towers)
+    matcher = AlignmentMatcher(plan, data.vocabulary, data.max_tokens)
+    regions = DAMSMMatcher(
+        DAMSMConfig(16, **sizes, **towers), data.vocabulary, data.max_tokens
+    )
+    for some, theirs in (
+        (matcher, matcher.captions.encoder),
+        (regions, regions.text_encoder),
+    ):
+        own = FlowTask.build(config, data, {"aligned": some}).model.encoder
+        for key, value in theirs.state_dict().items():
+            assert torch.equal(own.state_dict()[key], value)
+        pointers = {p.data_ptr() for p in theirs.parameters()}
+        assert pointers.isdisjoint(p.data_ptr() for p in own.parameters())
+        assert all(p.requires_grad for p in own.parameters())
+
+
+def test_a_matching_model_that_does_not_fit() -> None:
+    data = world()
+    sizes: dict[str, Any] = {"feature_dim": 8, "embedding_dim": 4}
+    config = FlowConfig(aligned="some", **PIXELS, **SIZES, **sizes)
+    plan = AlignmentConfig(16, **sizes, sentence_dim=4, width=4, grid=4, patch=2)
+    other = AlignmentMatcher(plan, data.vocabulary, data.max_tokens)
+    with pytest.raises(ValueError, match=r"whose text encoder has.*\d+ of 9 tensors"):
+        FlowTask.build(config, data, {"aligned": other})
+    with pytest.raises(ValueError, match="embedding.weight the first"):
+        FlowTask.build(config, data, {"aligned": torch.nn.Linear(2, 2)})
+    words = data.vocabulary.tokens
+    exchanged = Vocabulary([*words[:2], words[3], words[2], *words[4:]])
+    plan = replace(plan, sentence_dim=8)
+    strange = AlignmentMatcher(plan, exchanged, data.max_tokens)
+    with pytest.raises(ValueError, match="reads the vocabulary of the data set"):
+        FlowTask.build(config, data, {"aligned": strange})
