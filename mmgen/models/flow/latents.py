@@ -15,16 +15,20 @@ from mmgen.models.vqvae import VQVAESampler
 from mmgen.sampling import in_parts
 
 PART = 64  # pictures whose distances to all codes stand in memory at once
-# Of a channel that is the same in all codes nothing can be drawn; divided by 0, it
+# Along a direction that is the same in all codes nothing can be drawn; divided by 0, it
 # would spoil the others.
 LEAST_DEVIATION = 1e-4
 
 
 class CodeLatents(nn.Module):
-    r"""The codes' vectors of a picture, with mean 0 and variance 1 in every channel.
+    r"""The codes' vectors of a picture along their main directions, each of variance 1.
 
-    .. math:: h = (e_k - m) / d, \qquad
-              m = \sum_k p_k e_k, \quad d^2 = \sum_k p_k (e_k - m)^2
+    .. math:: h = \Lambda^{-1/2} V^\top (e_k - m), \qquad m = \sum_k p_k e_k, \qquad
+              \sum_k p_k (e_k - m)(e_k - m)^\top = V \Lambda V^\top
+
+    of which the C largest :math:`\lambda` are kept. Where a few directions hold almost
+    all variance, noise hides the others until the end of the path: with one number a
+    channel in place of V, colours were drawn long before outlines.
 
     p_k is how often the tokenizer chose the code in the last steps of its training,
     which it keeps (``VectorQuantiser.counts``). So the numbers are those of the data
@@ -37,6 +41,7 @@ class CodeLatents(nn.Module):
 
     Args:
         tokenizer: a trained autoencoder of codes.
+        channels: C, at most; the vectors' D if that is less.
 
     Raises:
         ValueError: an autoencoder without codes.
@@ -46,13 +51,14 @@ class CodeLatents(nn.Module):
     """
 
     mean: Tensor  # (D,)
-    deviation: Tensor  # (D,)
+    axes: Tensor  # V, (D, C)
+    deviation: Tensor  # the square roots of Λ, (C,)
 
-    def __init__(self, tokenizer: VQVAESampler) -> None:
+    def __init__(self, tokenizer: VQVAESampler, channels: int) -> None:
         super().__init__()
         self.tokenizer = tokenizer
         codebook = tokenizer.codebook()
-        self.channels, self.side = codebook.shape[1], tokenizer.side
+        self.channels, self.side = min(channels, codebook.shape[1]), tokenizer.side
         quantiser = tokenizer.model.quantiser
         shares = torch.ones_like(codebook[:, 0])
         if isinstance(quantiser, VectorQuantiser):
@@ -60,22 +66,25 @@ class CodeLatents(nn.Module):
             shares = torch.where(quantiser.counts.any(), quantiser.counts, shares)
         shares = (shares / shares.sum())[:, None]
         mean = (shares * codebook).sum(dim=0)
-        deviation = (shares * (codebook - mean).square()).sum(dim=0).sqrt()
+        rest = codebook - mean
+        values, axes = torch.linalg.eigh(rest.T @ (shares * rest))  # the largest last
         self.register_buffer("mean", mean)
-        self.register_buffer("deviation", deviation.clamp(min=LEAST_DEVIATION))
+        self.register_buffer("axes", axes[:, -self.channels :].contiguous())
+        deviation = values[-self.channels :].clamp(min=LEAST_DEVIATION**2).sqrt()
+        self.register_buffer("deviation", deviation)
 
     def vectors(self) -> Tensor:
-        """The latent of every code, (K, D)."""
-        return (self.tokenizer.codebook() - self.mean) / self.deviation
+        """The latent of every code, (K, C)."""
+        return (self.tokenizer.codebook() - self.mean) @ self.axes / self.deviation
 
     def encode(self, images: Tensor) -> Tensor:
-        """Latents (B, D, h, w) of the codes of images (B, 3, H, W) in [-1, 1]."""
+        """Latents (B, C, h, w) of the codes of images (B, 3, H, W) in [-1, 1]."""
         codes = self.tokenizer.encode(images)
         return embedding(codes, self.vectors()).permute(0, 3, 1, 2).contiguous()
 
     @torch.no_grad()
     def codes(self, latents: Tensor) -> Tensor:
-        """The code (B, h, w) nearest to each of the latents (B, D, h, w).
+        """The code (B, h, w) nearest to each of the latents (B, C, h, w).
 
         Nearest among latents, where the flow's errors are of one size in every channel.
         """
@@ -88,7 +97,7 @@ class CodeLatents(nn.Module):
         return in_parts(of_part, latents, part=PART)
 
     def decode(self, latents: Tensor, snap: bool = True) -> Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] of latents (B, D, h, w).
+        """Pictures (B, 3, H, W) in [-1, 1] of latents (B, C, h, w).
 
         Args:
             latents: drawn.
@@ -99,10 +108,8 @@ class CodeLatents(nn.Module):
         if snap:
             codes = self.codes(latents)
             return self.tokenizer.decode(codes)
-        shape = (1, -1, 1, 1)
-        return self.tokenizer.paint(
-            latents * self.deviation.view(shape) + self.mean.view(shape)
-        )
+        scaled = latents.movedim(1, -1) * self.deviation
+        return self.tokenizer.paint((scaled @ self.axes.T + self.mean).movedim(-1, 1))
 
 
 class PixelLatents(nn.Module):

@@ -52,6 +52,7 @@ class FlowConfig:
     # autoencoder whose codes' vectors are drawn: a pretrained name, or a run's folder;
     # "": pixels are drawn
     tokenizer: str = "vq-shapes64"
+    channels: int = 6  # C of latents, at most: the main directions of the vectors
     patch: int = 1  # side of the squares of latents, or of pixels, that are a token
     width: int = 128  # D of a token
     depth: int = 6  # blocks over the picture
@@ -65,7 +66,7 @@ class FlowConfig:
     caption_dropout: float = 0.1  # share of captions left out, which guidance needs
     guidance: float = 1.0  # of drawing, where nothing else is asked for
     steps: int = 25  # of drawing, where nothing else is asked for
-    time_mean: float = -1.0  # m of logit-normal training times: below 0 toward noise
+    time_mean: float = -0.5  # m of logit-normal training times: below 0 toward noise
     time_deviation: float = 1.2  # d of them
     learning_rate: float = 1e-3  # of AdamW
     weight_decay: float = 0.01  # of the blocks' matrices
@@ -76,7 +77,11 @@ class FlowConfig:
         time_grid(self.steps)  # refuses what cannot be drawn with
         if not math.isfinite(self.time_mean):
             raise ValueError(f"time_mean must be a number; got {self.time_mean}.")
-        require_positive(time_deviation=self.time_deviation, patch=self.patch)
+        require_positive(
+            time_deviation=self.time_deviation,
+            patch=self.patch,
+            channels=self.channels,
+        )
 
 
 class Words(NamedTuple):

@@ -74,7 +74,7 @@ class FlowSampler(CaptionSampler):
                     f"autoencoder must be of pictures of {image_size} pixels; got "
                     f"{tokenizer.image_size}."
                 )
-            self.space = CodeLatents(tokenizer)
+            self.space = CodeLatents(tokenizer, config.channels)
         self.channels, self.side = self.space.channels, self.space.side
         self.network = VelocityTransformer(
             config, len(vocabulary), max_tokens, self.channels, self.side

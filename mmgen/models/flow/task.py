@@ -67,7 +67,9 @@ class FlowTask(Task):
         """
         space: CodeLatents | PixelLatents = PixelLatents(data.image_size)
         if config.tokenizer:
-            space = CodeLatents(tokenizer_of(config.tokenizer, data, frozen))
+            space = CodeLatents(
+                tokenizer_of(config.tokenizer, data, frozen), config.channels
+            )
         task = cls(config, data, space)
         if config.aligned:
             begin_captions(

@@ -18,16 +18,21 @@ def test_published_latents_have_mean_0_and_variance_1() -> None:
     """Of pictures that are not those whose codes were counted."""
     from mmgen.data import load_dataset
 
-    space = CodeLatents(load("vq-shapes64"))
-    assert (space.channels, space.side) == (16, 8)
+    space = CodeLatents(load("vq-shapes64"), 6)
+    assert (space.channels, space.side) == (6, 8)
     data = load_dataset("shapes", "test", 64, objects=(1, 2, 3, 4), size=128)
     latents = space.encode(data.batch(range(128)).images)
-    assert latents.shape == (128, 16, 8, 8)
+    assert latents.shape == (128, 6, 8, 8)
     assert latents.mean(dim=(0, 2, 3)).abs().max() < 0.15
     deviation = latents.std(dim=(0, 2, 3))
     assert deviation.min() > 0.85 and deviation.max() < 1.15
-    # of all codes alike, it would be far off
-    alike = space.tokenizer.codebook().std(dim=0) / space.deviation
+    # and directions are not correlated, as the vectors' numbers are
+    flat = latents.permute(1, 0, 2, 3).flatten(1)
+    assert (torch.corrcoef(flat) - torch.eye(6)).abs().max() < 0.25
+    spread = space.deviation.flip(0) / space.deviation.max()
+    assert spread[3] < 0.3  # three directions hold almost all, and outlines are others
+    # of all codes alike, the scale would be far off
+    alike = space.vectors().std(dim=0)
     assert alike.max() > 1.5
 
 
@@ -35,19 +40,25 @@ def test_the_scale_is_that_of_the_counts() -> None:
     coder = tokenizer(side=4, codes=7)
     quantiser = coder.model.quantiser
     quantiser.counts.copy_(torch.tensor([3.0, 0, 1, 0, 0, 4, 0]))
-    space = CodeLatents(coder)
+    space = CodeLatents(coder, 3)
     seen = coder.codebook()[[0, 0, 0, 2, 5, 5, 5, 5]]
     torch.testing.assert_close(space.mean, seen.mean(dim=0))
-    torch.testing.assert_close(space.deviation, seen.std(dim=0, unbiased=False))
+    chosen = space.vectors()[[0, 0, 0, 2, 5, 5, 5, 5]]
+    # of three vectors two directions differ; the third stays, and is divided by no 0
+    spread = chosen.T @ chosen / 8
+    torch.testing.assert_close(spread[1:, 1:], torch.eye(2), rtol=0, atol=1e-4)
+    two = CodeLatents(coder, 2)
+    assert two.channels == 2
+    torch.testing.assert_close(two.vectors(), space.vectors()[:, 1:])
     quantiser.counts.zero_()  # not trained, or without: all alike
-    torch.testing.assert_close(CodeLatents(coder).mean, coder.codebook().mean(dim=0))
+    torch.testing.assert_close(CodeLatents(coder, 3).mean, coder.codebook().mean(dim=0))
     quantiser.codebook.copy_(torch.ones(7, 3))  # nothing to be drawn
-    assert torch.isfinite(CodeLatents(coder).vectors()).all()
+    assert torch.isfinite(CodeLatents(coder, 3).vectors()).all()
 
 
 def test_there_and_back() -> None:
     coder = tokenizer(side=4, codes=7)
-    space = CodeLatents(coder)
+    space = CodeLatents(coder, 3)
     images = world().batch(range(6)).images
     latents, codes = space.encode(images), coder.encode(images)
     assert torch.equal(space.codes(latents), codes)
@@ -60,7 +71,7 @@ def test_there_and_back() -> None:
 def test_the_nearest_code_is_that_of_the_latents() -> None:
     coder = tokenizer(side=4, codes=7)
     coder.model.quantiser.counts.copy_(torch.rand(7) + 0.1)
-    space = CodeLatents(coder)
+    space = CodeLatents(coder, 3)
     latents = torch.randn(70, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     flat = latents.permute(0, 2, 3, 1).reshape(-1, 3)
     distances = torch.cdist(flat, space.vectors())
@@ -78,7 +89,7 @@ def test_the_nearest_code_is_that_of_the_latents() -> None:
 def test_scalar_codes_have_latents_too() -> None:
     torch.manual_seed(0)
     config = replace(autoencoder_config(), quantiser="scalar", levels=(4, 3, 5))
-    space = CodeLatents(VQVAESampler(config, 16).eval())
+    space = CodeLatents(VQVAESampler(config, 16).eval(), 8)
     assert space.channels == 3
     torch.testing.assert_close(space.vectors().mean(dim=0), torch.zeros(3))
     codes = torch.arange(60).view(15, 2, 2)
@@ -89,7 +100,7 @@ def test_scalar_codes_have_latents_too() -> None:
 def test_an_autoencoder_without_codes() -> None:
     config = replace(autoencoder_config(), quantiser="none")
     with pytest.raises(ValueError, match=r'no codes.*quantiser="none"'):
-        CodeLatents(VQVAESampler(config, 16))
+        CodeLatents(VQVAESampler(config, 16), 3)
 
 
 def test_pixels_are_latents_as_they_are() -> None:
