@@ -22,6 +22,7 @@ from torch.optim import AdamW, Optimizer
 
 from mmgen.data.batch import Batch
 from mmgen.interfaces import NOTHING, DataInfo, Step, Task
+from mmgen.layers.channel import GaussianChannel
 from mmgen.layers.grids import GridDecoder, GridEncoder
 from mmgen.layers.quantise import (
     FiniteScalarQuantiser,
@@ -37,12 +38,13 @@ class VQVAEConfig:
     """Sizes, quantiser and optimiser of an autoencoder of codes."""
 
     TRAINING: ClassVar[frozenset[str]] = frozenset(
-        ["commitment", "restart_below", "decay", "learning_rate"]
+        ["commitment", "price", "restart_below", "decay", "learning_rate"]
     )
 
     quantiser: Literal["vector", "scalar", "none"] = "vector"  # what makes codes
     codes: int = 2048  # K of the vector quantiser
-    code_dim: int = 16  # D of a code's vector
+    code_dim: int = 16  # D of a code's vector, or of those that stay as they are
+    noise: float = 0.0  # sigma on vectors that stay as they are, while it learns
     levels: tuple[int, ...] = (8, 5, 5, 5)  # of the scalar quantiser, in place of both
     learned: Literal["average", "gradient"] = "average"  # how the codebook learns
     reduction: int = 8  # side of the square of pixels that a code stands for
@@ -51,6 +53,7 @@ class VQVAEConfig:
     channels: int = 64  # of the decoder's largest map; doubled with each halving
     depth: int = 2  # blocks of the encoder, and of the decoder at the grid of codes
     commitment: float = 0.25  # beta, of the loss that holds vectors to their codes
+    price: float = 0.0  # of the square of vectors that stay as they are
     decay: float = 0.99  # gamma, of a codebook that is an average
     restart_below: float = 0.01  # share of an even usage below which a code restarts
     learning_rate: float = 2e-3  # of AdamW
@@ -103,15 +106,27 @@ class VQVAE(nn.Module):
         dim, reduction = config.dim, config.reduction
         self.encoder = GridEncoder(dim, reduction, config.width, config.depth)
         self.quantiser = config.build_quantiser()
+        self.channel: GaussianChannel | None = None
+        if self.quantiser is None:
+            self.channel = GaussianChannel(dim, config.noise, config.decay)
         self.decoder = GridDecoder(
             dim, reduction, config.patch, config.channels, config.depth
         )
 
-    def forward(self, images: Tensor) -> VQVAEOutput:
-        """Encode, quantise and paint images (B, 3, H, W)."""
+    def forward(self, images: Tensor, noise: Tensor | None = None) -> VQVAEOutput:
+        """Encode, quantise and paint images (B, 3, H, W).
+
+        Args:
+            images: in [-1, 1].
+            noise: (B, D, h, w) standard normal, where vectors stay as they are.
+        """
         latents = self.encoder(images).float()
         if self.quantiser is None:
-            return VQVAEOutput(self.decoder(latents).float(), latents, None)
+            given = latents
+            if noise is not None:
+                assert self.channel is not None
+                given = self.channel(latents, noise)
+            return VQVAEOutput(self.decoder(given).float(), latents, None)
         quantised = self.quantiser(latents.permute(0, 2, 3, 1))
         given = quantised.vectors.permute(0, 3, 1, 2)
         return VQVAEOutput(self.decoder(given).float(), latents, quantised)
@@ -135,7 +150,7 @@ class VQVAETask(Task):
         self.model = VQVAE(config)
         _check_size(config, image_size)
         self.networks: dict[str, nn.Module] = {"vqvae": self.model}
-        self._chosen: list[tuple[Tensor, Tensor]] = []  # in this step, so far
+        self._seen: list[list[Tensor]] = []  # in this step, so far
 
     @classmethod
     def build(
@@ -159,11 +174,22 @@ class VQVAETask(Task):
         .. code-block:: none
 
             loss = mean |x - x'| + codebook loss + beta commitment loss
+
+        Without codes, in place of the last two: price × mean z² / 2.
         """
-        output: VQVAEOutput = self.networks["vqvae"](batch.images)
+        noise = None
+        if self.config.noise and self.model.channel is not None:
+            side = self.image_size // self.config.reduction
+            noise = step.randn(len(batch), self.config.dim, side, side)
+        output: VQVAEOutput = self.networks["vqvae"](batch.images, noise)
         reconstruction = l1_loss(output.images, batch.images)
-        if output.quantised is None:
-            return {"loss": reconstruction}
+        if self.model.channel is not None:
+            price = self.config.price * self.model.channel.price(output.latents)
+            whole = self._whole_step(step, output.latents.detach().movedim(1, -1))
+            if whole is not None:
+                self.model.channel.update(*whole)
+            return {"loss": reconstruction + price, "reconstruction": reconstruction}
+        assert output.quantised is not None
         _, codes, codebook_loss, commitment_loss = output.quantised
         loss = reconstruction + codebook_loss
         loss = loss + self.config.commitment * commitment_loss
@@ -172,15 +198,22 @@ class VQVAETask(Task):
             logged["restarted"] = self._renew(output.latents, codes, step)
         return {"loss": loss, **logged}
 
+    def _whole_step(self, step: Step, *parts: Tensor) -> list[Tensor] | None:
+        """Tensors (B, h, w, …) as (N, …) of a step, when its last part has come."""
+        self._seen.append([step.gather(part.contiguous()) for part in parts])
+        if sum(len(first) for first, *_ in self._seen) < step.global_size:
+            return None
+        whole = zip(*self._seen, strict=True)
+        tensors = [torch.cat(parts).flatten(0, 2) for parts in whole]
+        self._seen.clear()
+        return tensors
+
     def _renew(self, latents: Tensor, codes: Tensor, step: Step) -> Tensor:
         """Move codes at the end of a step, and restart dead ones; how many."""
-        vectors = step.gather(latents.detach().permute(0, 2, 3, 1).contiguous())
-        self._chosen.append((vectors, step.gather(codes)))
-        if sum(len(chosen) for _, chosen in self._chosen) < step.global_size:
+        whole = self._whole_step(step, latents.detach().movedim(1, -1), codes)
+        if whole is None:
             return codes.new_zeros((), dtype=torch.float32)  # further parts to come
-        pool = torch.cat([v.flatten(0, 2) for v, _ in self._chosen])  # (N, D)
-        chosen = torch.cat([c.flatten() for _, c in self._chosen])
-        self._chosen.clear()
+        pool, chosen = whole
         quantiser = self.model.quantiser
         assert isinstance(quantiser, VectorQuantiser)
         quantiser.update(pool, chosen)
@@ -240,9 +273,12 @@ class VQVAESampler(Sampler):
 
     @property
     def bits(self) -> float:
-        """What a picture costs as codes of equal length, h w log2 K; without, inf."""
-        if self.model.quantiser is None:
-            return math.inf
+        """What a picture costs as codes of equal length, h w log2 K.
+
+        Without codes, what its vectors can tell at most through their noise.
+        """
+        if self.model.channel is not None:
+            return self.side**2 * self.model.channel.bits
         return self.side**2 * math.log2(self.codes)
 
     @torch.no_grad()

@@ -17,6 +17,18 @@ _SMALL = VQVAEConfig(codes=512, reduction=4, patch=2, channels=48)
 # table takes room too.
 _EMOJI = replace(_LARGE, codes=1024)
 
+# no codes: for a flow to draw in, finer places of fewer numbers
+_CONTINUOUS = VQVAEConfig(
+    quantiser="none",
+    code_dim=4,
+    noise=0.2,
+    price=0.01,
+    reduction=4,
+    width=96,
+    patch=2,
+    channels=32,
+)
+
 
 def at_scale(scale: str, data_name: str) -> Preset:
     """What is trained at "smoke", "laptop" or "full" scale on a data set."""
@@ -84,5 +96,13 @@ PUBLISHED = (
         _EMOJI,
         replace(_ON_CPU, steps=4000),
         measured=EMOJI,
+    ),
+    Preset(
+        "ae-shapes64",
+        "vqvae",
+        {**begun("shapes", 64, "en"), "objects": (1, 2, 3, 4)},
+        _CONTINUOUS,
+        replace(_ON_CPU, steps=1600),
+        measured=SHAPES,
     ),
 )

@@ -235,7 +235,7 @@ def test_the_last_vectors_of_a_step_are_not_kept(shapes: ShapesDataset) -> None:
             task.training_step(
                 shapes.batch(range(4)), OneStep(index=index, global_size=8)
             )
-        assert task._chosen == []
+        assert task._seen == []
 
 
 @pytest.mark.parametrize("name", WITH_CODES)

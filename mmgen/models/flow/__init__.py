@@ -2,15 +2,15 @@ r"""Flow matching and diffusion: pictures drawn along a velocity field.
 
 A network learns in which direction a point between noise and data moves. To draw is to
 begin with noise, and to follow. ``paths`` holds the ways from noise to data,
-``solvers`` how they are followed, ``networks`` the Transformer, and ``latents`` the
-space drawn in.
+``solvers`` how they are followed, ``networks`` the Transformer, ``unet`` the network of
+convolutions, and ``latents`` the space drawn in.
 
 Lipman et al., *Flow Matching for Generative Modeling*, ICLR 2023.
 Ho, Jain and Abbeel, *Denoising Diffusion Probabilistic Models*, NeurIPS 2020.
 Peebles and Xie, *Scalable Diffusion Models with Transformers*, ICCV 2023.
 """
 
-from mmgen.models.flow.latents import CodeLatents, PixelLatents
+from mmgen.models.flow.latents import CodeLatents, GridLatents, PixelLatents
 from mmgen.models.flow.networks import FlowBlock, FlowConfig, VelocityTransformer
 from mmgen.models.flow.paths import (
     Ends,
@@ -33,6 +33,7 @@ from mmgen.models.flow.solvers import (
     time_grid,
 )
 from mmgen.models.flow.task import FlowTask
+from mmgen.models.flow.unet import VelocityUNet
 
 __all__ = [
     "CodeLatents",
@@ -41,12 +42,14 @@ __all__ = [
     "FlowConfig",
     "FlowSampler",
     "FlowTask",
+    "GridLatents",
     "Held",
     "LinearPath",
     "Path",
     "PixelLatents",
     "VariancePreservingPath",
     "VelocityTransformer",
+    "VelocityUNet",
     "ancestral_step",
     "ddim_step",
     "discrete_velocity",

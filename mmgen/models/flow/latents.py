@@ -1,4 +1,4 @@
-r"""The space that a flow draws in: vectors of codes, or the pixels themselves.
+r"""The space that a flow draws in: vectors of an autoencoder, or the pixels.
 
 Rombach et al., *High-Resolution Image Synthesis with Latent Diffusion Models*, CVPR
 2022.
@@ -20,31 +20,23 @@ PART = 64  # pictures whose distances to all codes stand in memory at once
 LEAST_DEVIATION = 1e-4
 
 
-class CodeLatents(nn.Module):
-    r"""The codes' vectors of a picture along their main directions, each of variance 1.
+class Directions(nn.Module):
+    r"""Vectors along their main directions, each of variance 1 (whitening).
 
-    .. math:: h = \Lambda^{-1/2} V^\top (e_k - m), \qquad m = \sum_k p_k e_k, \qquad
-              \sum_k p_k (e_k - m)(e_k - m)^\top = V \Lambda V^\top
+    .. math:: h = \Lambda^{-1/2} V^\top (z - m), \qquad
+              E (z - m)(z - m)^\top = V \Lambda V^\top
 
     of which the C largest :math:`\lambda` are kept. Where a few directions hold almost
     all variance, noise hides the others until the end of the path: with one number a
     channel in place of V, colours were drawn long before outlines.
 
-    p_k is how often the tokenizer chose the code in the last steps of its training,
-    which it keeps (``VectorQuantiser.counts``). So the numbers are those of the data
-    set, without a pass through it, and the same on every machine. Of all codes alike
-    they would not be: most stand for what pictures seldom show. (Of codes that keep no
-    counts, as those of finite scalar quantisation, all weigh alike.)
-
     The numbers are stored with the weights: a flow draws in the space in which it was
-    trained, whatever becomes of the tokenizer.
+    trained, whatever becomes of the autoencoder.
 
     Args:
-        tokenizer: a trained autoencoder of codes.
-        channels: C, at most; the vectors' D if that is less.
-
-    Raises:
-        ValueError: an autoencoder without codes.
+        mean: m, (D,).
+        covariance: (D, D).
+        channels: C, at most; D if that is less.
 
     Source:
         Rombach et al. 2022, appendix G: there one number for all channels.
@@ -54,11 +46,46 @@ class CodeLatents(nn.Module):
     axes: Tensor  # V, (D, C)
     deviation: Tensor  # the square roots of Λ, (C,)
 
+    def __init__(self, mean: Tensor, covariance: Tensor, channels: int) -> None:
+        super().__init__()
+        self.channels = min(channels, len(mean))
+        values, axes = torch.linalg.eigh(covariance)  # the largest last
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("axes", axes[:, -self.channels :].contiguous())
+        deviation = values[-self.channels :].clamp(min=LEAST_DEVIATION**2).sqrt()
+        self.register_buffer("deviation", deviation)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Vectors (..., D) to (..., C)."""
+        return (vectors - self.mean) @ self.axes / self.deviation
+
+    def inverse(self, latents: Tensor) -> Tensor:
+        """Latents (..., C) to vectors (..., D), with the means of what was left out."""
+        return (latents * self.deviation) @ self.axes.T + self.mean
+
+
+class CodeLatents(nn.Module):
+    r"""The codes' vectors of a picture, along their main directions.
+
+    Mean and covariance are sums over codes, weighted by how often the tokenizer chose
+    each in the last steps of its training, which it keeps (``VectorQuantiser.counts``).
+    So the numbers are those of the data set, without a pass through it, and the same on
+    every machine. Of all codes alike they would not be: most stand for what pictures
+    seldom show. (Of codes that keep no counts, as those of finite scalar quantisation,
+    all weigh alike.)
+
+    Args:
+        tokenizer: a trained autoencoder of codes.
+        channels: C of ``Directions``.
+
+    Raises:
+        ValueError: an autoencoder without codes.
+    """
+
     def __init__(self, tokenizer: VQVAESampler, channels: int) -> None:
         super().__init__()
-        self.tokenizer = tokenizer
+        self.tokenizer, self.side = tokenizer, tokenizer.side
         codebook = tokenizer.codebook()
-        self.channels, self.side = min(channels, codebook.shape[1]), tokenizer.side
         quantiser = tokenizer.model.quantiser
         shares = torch.ones_like(codebook[:, 0])
         if isinstance(quantiser, VectorQuantiser):
@@ -67,15 +94,12 @@ class CodeLatents(nn.Module):
         shares = (shares / shares.sum())[:, None]
         mean = (shares * codebook).sum(dim=0)
         rest = codebook - mean
-        values, axes = torch.linalg.eigh(rest.T @ (shares * rest))  # the largest last
-        self.register_buffer("mean", mean)
-        self.register_buffer("axes", axes[:, -self.channels :].contiguous())
-        deviation = values[-self.channels :].clamp(min=LEAST_DEVIATION**2).sqrt()
-        self.register_buffer("deviation", deviation)
+        self.directions = Directions(mean, rest.T @ (shares * rest), channels)
+        self.channels = self.directions.channels
 
     def vectors(self) -> Tensor:
         """The latent of every code, (K, C)."""
-        return (self.tokenizer.codebook() - self.mean) @ self.axes / self.deviation
+        return self.directions(self.tokenizer.codebook())
 
     def encode(self, images: Tensor) -> Tensor:
         """Latents (B, C, h, w) of the codes of images (B, 3, H, W) in [-1, 1]."""
@@ -108,8 +132,50 @@ class CodeLatents(nn.Module):
         if snap:
             codes = self.codes(latents)
             return self.tokenizer.decode(codes)
-        scaled = latents.movedim(1, -1) * self.deviation
-        return self.tokenizer.paint((scaled @ self.axes.T + self.mean).movedim(-1, 1))
+        return _painted(self.tokenizer, self.directions, latents)
+
+
+class GridLatents(nn.Module):
+    """The vectors of an autoencoder without codes, along their main directions.
+
+    Args:
+        tokenizer: trained with quantiser "none"; it keeps mean and covariance.
+        channels: C of ``Directions``.
+
+    Raises:
+        ValueError: an autoencoder of codes.
+    """
+
+    def __init__(self, tokenizer: VQVAESampler, channels: int) -> None:
+        super().__init__()
+        channel = tokenizer.model.channel
+        if channel is None:
+            raise ValueError(
+                "tokenizer must be an autoencoder without codes: its vectors would not "
+                "be what its decoder has seen."
+            )
+        self.tokenizer, self.side = tokenizer, tokenizer.side
+        self.directions = Directions(channel.mean, channel.covariance, channels)
+        self.channels = self.directions.channels
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Latents (B, C, h, w) of images (B, 3, H, W) in [-1, 1]."""
+        vectors = self.tokenizer.latents(images).movedim(1, -1)
+        return self.directions(vectors).movedim(-1, 1).contiguous()
+
+    def decode(self, latents: Tensor, snap: bool = True) -> Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1] of latents (B, C, h, w).
+
+        There are no codes to ``snap`` to.
+        """
+        return _painted(self.tokenizer, self.directions, latents)
+
+
+def _painted(
+    tokenizer: VQVAESampler, directions: Directions, latents: Tensor
+) -> Tensor:
+    vectors = directions.inverse(latents.movedim(1, -1))
+    return tokenizer.paint(vectors.movedim(-1, 1))
 
 
 class PixelLatents(nn.Module):
@@ -132,3 +198,21 @@ class PixelLatents(nn.Module):
     def decode(self, latents: Tensor, snap: bool = True) -> Tensor:
         """Latents (B, 3, H, W), cut to [-1, 1]; there are no codes to ``snap`` to."""
         return latents.clamp(-1, 1)
+
+
+Space = CodeLatents | GridLatents | PixelLatents
+
+
+def space_of(tokenizer: VQVAESampler | None, channels: int, image_size: int) -> Space:
+    """The space of an autoencoder; without one, of pixels.
+
+    Args:
+        tokenizer: of either kind, or None.
+        channels: C of ``Directions``.
+        image_size: H = W of the pictures.
+    """
+    if tokenizer is None:
+        return PixelLatents(image_size)
+    if tokenizer.model.channel is None:
+        return CodeLatents(tokenizer, channels)
+    return GridLatents(tokenizer, channels)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -53,9 +53,10 @@ class FlowConfig:
     # "": pixels are drawn
     tokenizer: str = "vq-shapes64"
     channels: int = 6  # C of latents, at most: the main directions of the vectors
+    network: Literal["transformer", "unet"] = "transformer"  # from points to velocities
     patch: int = 1  # side of the squares of latents, or of pixels, that are a token
-    width: int = 128  # D of a token
-    depth: int = 6  # blocks over the picture
+    width: int = 128  # D of a token; of the U-Net at its coarse grid
+    depth: int = 6  # blocks over the picture; of the U-Net at its coarse grid
     heads: int = 4  # of the attention
     embedding_dim: int = 64  # of a token's vector in the text encoder
     feature_dim: int = 128  # of its word features
@@ -89,6 +90,68 @@ class Words(NamedTuple):
 
     features: Tensor  # (B, 1 + T, D)
     mask: Tensor  # (B, 1 + T) bool, True = a real word; the first always is
+
+
+class Placed(NamedTuple):
+    """Tokens of pictures, and how attention turns them and the words."""
+
+    tokens: Tensor  # (B, N, D)
+    rotation: tuple[Tensor, Tensor]  # cosines and sines of the tokens' places
+    word_rotation: tuple[Tensor, Tensor]  # of the words'
+
+
+def begin_linear(linear: nn.Linear) -> None:
+    """Glorot and Bengio's range for the weights, and no bias."""
+    nn.init.xavier_uniform_(linear.weight)
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)
+
+
+class WordReader(nn.Module):
+    """Captions to vectors of their words, each of which knows its neighbours.
+
+    Args:
+        config: sizes.
+        vocabulary_size: V of the captions.
+        max_tokens: T, longest caption.
+    """
+
+    def __init__(
+        self, config: FlowConfig, vocabulary_size: int, max_tokens: int
+    ) -> None:
+        super().__init__()
+        width = config.width
+        # "A picture", in front of every caption: what is read where nothing is said.
+        self.nothing = nn.Parameter(torch.empty(width))
+        self.encoder = TextEncoder(
+            vocabulary_size,
+            config.embedding_dim,
+            config.feature_dim,
+            dropout=0.0,
+            word_range=UNIT_RANGE,
+        )
+        self.words = nn.Linear(config.feature_dim, width)
+        self.text = Transformer(
+            width, config.text_depth, config.heads, (max_tokens + 1,), causal=False
+        )
+        begin_linear(self.words)
+        nn.init.normal_(self.nothing, std=INITIAL_STD)
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Words:
+        """Captions as vectors; they do not depend on the time, and are read once.
+
+        Args:
+            tokens: (B, T) int64.
+            lengths: (B,), of which 0 is no caption at all.
+        """
+        mask = pad(word_mask(lengths, tokens.shape[1]), (1, 0), value=True)
+        read = self.nothing.expand(len(tokens), 1, -1)
+        if tokens.shape[1]:  # else no caption has a word
+            # the encoder reads at least one; of no caption the mask hides it
+            features, _ = self.encoder(tokens, lengths.clamp(min=1))
+            read = torch.cat([read, self.words(features)], dim=1)
+        places = torch.arange(mask.shape[1], device=tokens.device)[:, None]
+        return Words(self.text(read, places, mask), mask)
 
 
 class WordAttention(nn.Module):
@@ -200,6 +263,61 @@ def time_features(time: Tensor) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
+class TimeNetwork(nn.Module):
+    """Times to vectors.
+
+    Args:
+        width: D of a vector.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(2 * WAVES, width)
+        self.second = nn.Linear(width, width)
+        begin_linear(self.first)
+        begin_linear(self.second)
+
+    def forward(self, time: Tensor) -> Tensor:
+        """Times (B,) in [0, 1] to (B, D)."""
+        features = time_features(time).to(self.first.weight)
+        return silu(self.second(silu(self.first(features))))
+
+
+class Places(nn.Module):
+    """Where the tokens of a picture stand, told twice.
+
+    Attention turns them by their places, and so by differences of these; a vector for
+    each place says which it is.
+
+    Args:
+        width: D of a token.
+        heads: of the attention.
+        side: rows and columns of the grid of tokens.
+    """
+
+    frequencies: Tensor  # (3, d / 2) radians a place
+    grid: Tensor  # (N, 3) places of the tokens
+
+    def __init__(self, width: int, heads: int, side: int) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.empty(side**2, width))
+        # as loud as what is drawn there: where things are is decided first
+        nn.init.normal_(self.vectors, std=PLACE_STD)
+        count = torch.arange(side**2)
+        grid = [torch.zeros_like(count), count // side + 1, count % side + 1]
+        self.register_buffer("grid", torch.stack(grid, dim=1), persistent=False)
+        frequencies = rotary_frequencies(width // heads, AXES)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+
+    def forward(self, tokens: Tensor, words: Words) -> Placed:
+        """Tokens (B, N, D) at their places, beside what turns them and the words."""
+        places = torch.arange(words.mask.shape[1], device=tokens.device)
+        places = pad(places[:, None], (0, AXES - 1))
+        rotation = rotation_of(self.grid, self.frequencies, tokens)
+        turned = rotation_of(places, self.frequencies, tokens)
+        return Placed(tokens + self.vectors, rotation, turned)
+
+
 def patchify(latents: Tensor, patch: int) -> Tensor:
     """Latents (B, C, h, w) to tokens (B, N, patch² C), row by row."""
     batch, channels, height, width = latents.shape
@@ -212,6 +330,38 @@ def unpatchify(tokens: Tensor, patch: int, side: int) -> Tensor:
     many = side // patch
     cut = tokens.reshape(len(tokens), many, many, patch, patch, -1)
     return cut.permute(0, 5, 1, 3, 2, 4).reshape(len(tokens), -1, side, side)
+
+
+def check_points(points: Tensor, channels: int, side: int) -> None:
+    """Refuse latents of another size than (B, channels, side, side).
+
+    Raises:
+        ValueError: another shape.
+    """
+    if points.ndim != 4 or tuple(points.shape[1:]) != (channels, side, side):
+        raise ValueError(
+            f"latents must be of shape (B, {channels}, {side}, {side}), the size that "
+            f"this network draws; got {tuple(points.shape)}."
+        )
+
+
+def check_sizes(config: FlowConfig, side: int) -> None:
+    """Refuse sizes of a network that do not fit, or not a grid of ``side`` places.
+
+    Raises:
+        ValueError: such a size.
+    """
+    width, patch = config.width, config.patch
+    if side % patch or side < patch:
+        raise ValueError(
+            f"config.patch must divide the side of the latents, {side}; got {patch}."
+        )
+    if config.depth < 1 or config.heads < 1 or width < 2 * AXES * config.heads:
+        raise ValueError(
+            f"config.depth must be at least 1, and width at least 6 x heads, a pair to "
+            f"turn for each axis of places; got depth {config.depth}, width {width} "
+            f"and {config.heads} heads."
+        )
 
 
 class VelocityTransformer(nn.Module):
@@ -228,9 +378,6 @@ class VelocityTransformer(nn.Module):
         ValueError: sizes that do not fit.
     """
 
-    frequencies: Tensor  # (3, d / 2) radians a place
-    grid: Tensor  # (N, 3) places of the tokens
-
     def __init__(
         self,
         config: FlowConfig,
@@ -240,39 +387,14 @@ class VelocityTransformer(nn.Module):
         side: int,
     ) -> None:
         super().__init__()
+        check_sizes(config, side)
         width, patch = config.width, config.patch
-        if side % patch or side < patch:
-            raise ValueError(
-                f"config.patch must divide the side of the latents, {side}; got "
-                f"{patch}."
-            )
-        if config.depth < 1 or config.heads < 1 or width < 2 * AXES * config.heads:
-            raise ValueError(
-                f"config.depth must be at least 1, and width at least 6 x heads, a "
-                f"pair to turn for each axis of places; got depth {config.depth}, "
-                f"width {width} and {config.heads} heads."
-            )
         self.channels, self.side, self.patch = channels, side, patch
         self.max_tokens = max_tokens
-        # "A picture", in front of every caption: what is read where nothing is said.
-        self.nothing = nn.Parameter(torch.empty(width))
-        self.encoder = TextEncoder(
-            vocabulary_size,
-            config.embedding_dim,
-            config.feature_dim,
-            dropout=0.0,
-            word_range=UNIT_RANGE,
-        )
-        self.words = nn.Linear(config.feature_dim, width)
-        self.text = Transformer(
-            width, config.text_depth, config.heads, (max_tokens + 1,), causal=False
-        )
+        self.reader = WordReader(config, vocabulary_size, max_tokens)
         self.enter = nn.Linear(channels * patch**2, width)
-        many = side // patch
-        # Attention turns by differences of places; this says where a token is.
-        self.places = nn.Parameter(torch.empty(many**2, width))
-        self.time1 = nn.Linear(2 * WAVES, width)
-        self.time2 = nn.Linear(width, width)
+        self.places = Places(width, config.heads, side // patch)
+        self.time = TimeNetwork(width)
         self.modulate = nn.Linear(width, MODULATIONS * width)
         self.blocks = nn.ModuleList(
             FlowBlock(width, config.heads) for _ in range(config.depth)
@@ -280,46 +402,16 @@ class VelocityTransformer(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
         self.last_modulate = nn.Linear(width, 2 * width)
         self.last = nn.Linear(width, channels * patch**2)
-        count = torch.arange(many**2)
-        grid = [torch.zeros_like(count), count // many + 1, count % many + 1]
-        self.register_buffer("grid", torch.stack(grid, dim=1), persistent=False)
-        self.register_buffer(
-            "frequencies",
-            rotary_frequencies(width // config.heads, AXES),
-            persistent=False,
-        )
-        self._initialise()
-
-    def _initialise(self) -> None:
-        parts = [self.enter, self.words, self.time1, self.time2]
-        parts += self.blocks.modules()
-        for module in parts:
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        nn.init.normal_(self.nothing, std=INITIAL_STD)
-        # as loud as what is drawn there: where things are is decided first
-        nn.init.normal_(self.places, std=PLACE_STD)
+        for part in (self.enter, *self.blocks.modules()):
+            if isinstance(part, nn.Linear):
+                begin_linear(part)
         for linear in (self.modulate, self.last_modulate, self.last):
             nn.init.zeros_(linear.weight)  # at first the velocity is 0
             nn.init.zeros_(linear.bias)
 
     def read(self, tokens: Tensor, lengths: Tensor) -> Words:
-        """Captions as vectors; they do not depend on the time, and are read once.
-
-        Args:
-            tokens: (B, T) int64.
-            lengths: (B,), of which 0 is no caption at all.
-        """
-        mask = pad(word_mask(lengths, tokens.shape[1]), (1, 0), value=True)
-        read = self.nothing.expand(len(tokens), 1, -1)
-        if tokens.shape[1]:  # else no caption has a word
-            # the encoder reads at least one; of no caption the mask hides it
-            features, _ = self.encoder(tokens, lengths.clamp(min=1))
-            read = torch.cat([read, self.words(features)], dim=1)
-        places = torch.arange(mask.shape[1], device=tokens.device)[:, None]
-        return Words(self.text(read, places, mask), mask)
+        """Captions as ``WordReader`` reads them: once, for all times."""
+        return self.reader(tokens, lengths)
 
     def velocity(self, points: Tensor, time: Tensor, words: Words) -> Tensor:
         """Velocities (B, C, h, w) of points (B, C, h, w) at times (B,).
@@ -327,21 +419,11 @@ class VelocityTransformer(nn.Module):
         Raises:
             ValueError: points of another size.
         """
-        size = (self.channels, self.side, self.side)
-        if points.ndim != 4 or tuple(points.shape[1:]) != size:
-            raise ValueError(
-                f"latents must be of shape (B, {self.channels}, {self.side}, "
-                f"{self.side}), the size that this network draws; got "
-                f"{tuple(points.shape)}."
-            )
-        rotation = rotation_of(self.grid, self.frequencies, points)
-        places = torch.arange(words.mask.shape[1], device=points.device)
-        word_places = pad(places[:, None], (0, AXES - 1))
-        word_rotation = rotation_of(word_places, self.frequencies, points)
-        told = self.time2(silu(self.time1(time_features(time).to(points))))
-        told = silu(told)  # (B, D)
+        check_points(points, self.channels, self.side)
+        told = self.time(time)
         modulation = self.modulate(told)
-        pieces = self.enter(patchify(points, self.patch)) + self.places
+        tokens = self.enter(patchify(points, self.patch))
+        pieces, rotation, word_rotation = self.places(tokens, words)
         for block in self.blocks:
             pieces = block(pieces, modulation, rotation, words, word_rotation)
         shift, scale = self.last_modulate(told)[:, None].chunk(2, dim=2)

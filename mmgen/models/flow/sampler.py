@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mmgen.data.vocabulary import Vocabulary
 from mmgen.layers.guidance import check_guidance, guide, told_and_untold
-from mmgen.models.flow.latents import CodeLatents, PixelLatents
-from mmgen.models.flow.networks import FlowConfig, VelocityTransformer
+from mmgen.models.flow.latents import space_of
+from mmgen.models.flow.networks import FlowConfig
 from mmgen.models.flow.solvers import (
     LINEAR,
     Field,
@@ -20,6 +20,7 @@ from mmgen.models.flow.solvers import (
     solve,
     time_grid,
 )
+from mmgen.models.flow.unet import velocity_network
 from mmgen.models.vqvae import VQVAESampler
 from mmgen.sampling import (
     EXAMPLES,
@@ -64,19 +65,17 @@ class FlowSampler(CaptionSampler):
         super().__init__(config, vocabulary, max_tokens)
         self.image_size = image_size
         self.autoencoder = None if autoencoder is None else dict(autoencoder)
-        self.space: CodeLatents | PixelLatents
-        if autoencoder is None:
-            self.space = PixelLatents(image_size)
-        else:
+        tokenizer = None
+        if autoencoder is not None:
             tokenizer = VQVAESampler.from_args(autoencoder)
             if tokenizer.image_size != image_size:
                 raise ValueError(
                     f"autoencoder must be of pictures of {image_size} pixels; got "
                     f"{tokenizer.image_size}."
                 )
-            self.space = CodeLatents(tokenizer, config.channels)
+        self.space = space_of(tokenizer, config.channels, image_size)
         self.channels, self.side = self.space.channels, self.space.side
-        self.network = VelocityTransformer(
+        self.network = velocity_network(
             config, len(vocabulary), max_tokens, self.channels, self.side
         )
 

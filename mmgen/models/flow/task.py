@@ -15,11 +15,12 @@ from mmgen.layers.guidance import heard, up_to_longest
 from mmgen.layers.transformer import decay_groups
 from mmgen.models.aligned import begin_captions
 from mmgen.models.codes import tokenizer_of
-from mmgen.models.flow.latents import CodeLatents, PixelLatents
-from mmgen.models.flow.networks import FlowConfig, VelocityTransformer
+from mmgen.models.flow.latents import PixelLatents, Space, space_of
+from mmgen.models.flow.networks import FlowConfig
 from mmgen.models.flow.paths import logit_normal_times
 from mmgen.models.flow.sampler import FlowSampler
 from mmgen.models.flow.solvers import LINEAR
+from mmgen.models.flow.unet import velocity_network
 
 
 class FlowTask(Task):
@@ -40,11 +41,9 @@ class FlowTask(Task):
     phases = ("flow",)
     averaged = ("network",)
 
-    def __init__(
-        self, config: FlowConfig, data: DataInfo, space: CodeLatents | PixelLatents
-    ) -> None:
+    def __init__(self, config: FlowConfig, data: DataInfo, space: Space) -> None:
         self.config, self.data, self.space = config, data, space.requires_grad_(False)
-        self.model = VelocityTransformer(
+        self.model = velocity_network(
             config, len(data.vocabulary), data.max_tokens, space.channels, space.side
         )
         self.networks: dict[str, nn.Module] = {"network": self.model}
@@ -65,16 +64,13 @@ class FlowTask(Task):
             ValueError: as for ``tokenizer_of`` and ``begin_captions``, or sizes that
                 do not fit.
         """
-        space: CodeLatents | PixelLatents = PixelLatents(data.image_size)
+        tokenizer = None
         if config.tokenizer:
-            space = CodeLatents(
-                tokenizer_of(config.tokenizer, data, frozen), config.channels
-            )
-        task = cls(config, data, space)
+            tokenizer = tokenizer_of(config.tokenizer, data, frozen)
+        task = cls(config, data, space_of(tokenizer, config.channels, data.image_size))
         if config.aligned:
-            begin_captions(
-                task.model.encoder, data.vocabulary, frozen["aligned"], config.aligned
-            )
+            encoder, matcher = task.model.reader.encoder, frozen["aligned"]
+            begin_captions(encoder, data.vocabulary, matcher, config.aligned)
         return task
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -105,7 +101,7 @@ class FlowTask(Task):
         """A sampler with the given network's weights, and the autoencoder."""
         data, space = self.data, self.space
         autoencoder = None
-        if isinstance(space, CodeLatents):
+        if not isinstance(space, PixelLatents):
             autoencoder = space.tokenizer.init_args()
         sampler = FlowSampler(
             self.config, data.vocabulary, data.max_tokens, data.image_size, autoencoder

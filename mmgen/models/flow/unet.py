@@ -1,0 +1,201 @@
+r"""A network of convolutions at two sizes from a point of the path to a velocity.
+
+Convolutions know from the beginning that neighbours belong together; a Transformer has
+to learn it. Attention, to all other places and to the words, stands at the coarse grid.
+
+Ronneberger, Fischer and Brox, *U-Net*, MICCAI 2015.
+Ho, Jain and Abbeel, *Denoising Diffusion Probabilistic Models*, NeurIPS 2020.
+Dhariwal and Nichol, *Diffusion Models Beat GANs on Image Synthesis*, NeurIPS 2021.
+Rombach et al., *High-Resolution Image Synthesis with Latent Diffusion Models*, CVPR
+2022.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle, silu
+
+from mmgen.layers.pictures import GROUPS, check_groups
+from mmgen.layers.transformer import Attention
+from mmgen.models.flow.networks import (
+    FlowConfig,
+    Placed,
+    Places,
+    TimeNetwork,
+    VelocityTransformer,
+    WordAttention,
+    WordReader,
+    Words,
+    check_points,
+    check_sizes,
+)
+
+
+class TimedBlock(nn.Module):
+    r"""Two 3x3 convolutions beside the identity, between which the time is heard.
+
+    .. math:: x \leftarrow x + F_2\bigl((1 + \gamma_t) \odot
+              \mathrm{norm}(F_1(x)) + \beta_t\bigr)
+
+    Args:
+        channels: C, a multiple of 4.
+        width: D of the vector of a time.
+
+    Source:
+        Dhariwal and Nichol 2021, section 3.1 (adaptive group normalisation).
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(GROUPS, channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.modulate = nn.Linear(width, 2 * channels)
+        self.norm2 = nn.GroupNorm(GROUPS, channels, affine=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        for parameter in (*self.modulate.parameters(), *self.conv2.parameters()):
+            nn.init.zeros_(parameter)  # a fresh block is the identity
+
+    def forward(self, features: Tensor, told: Tensor) -> Tensor:
+        """(B, C, H, W) and vectors (B, D) of times to (B, C, H, W)."""
+        shift, scale = self.modulate(told)[:, :, None, None].chunk(2, dim=1)
+        update = self.norm2(self.conv1(silu(self.norm1(features))))
+        return features + self.conv2(silu((1 + scale) * update + shift))
+
+
+class CoarseBlock(nn.Module):
+    """Convolutions, then attention to the other places and to the words.
+
+    Args:
+        width: D of a place, and of a word.
+        heads: of the attention.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.near = TimedBlock(width, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.reading = WordAttention(width, heads)
+        for linear in (self.attention.out, self.reading.out):
+            nn.init.zeros_(linear.weight)
+
+    def forward(
+        self, features: Tensor, told: Tensor, places: Places, words: Words
+    ) -> Tensor:
+        """Features (B, D, h, w) to the same.
+
+        Args:
+            told: (B, D) vectors of times.
+            places: of the grid.
+            words: that are read.
+        """
+        features = self.near(features, told)
+        tokens = features.flatten(2).transpose(1, 2)
+        placed: Placed = places(self.norm1(tokens), words)
+        tokens = tokens + self.attention(placed.tokens, placed.rotation, None)
+        placed = places(self.norm2(tokens), words)
+        tokens = tokens + self.reading(
+            placed.tokens, placed.rotation, words, placed.word_rotation
+        )
+        return tokens.transpose(1, 2).reshape(features.shape)
+
+
+class VelocityUNet(nn.Module):
+    """Points, times and captions to velocities.
+
+    Args:
+        config: sizes; the fine grid has half of its width.
+        vocabulary_size, max_tokens, channels: as for ``VelocityTransformer``.
+        side: h = w of the latents, a multiple of 2 ``config.patch``.
+
+    Raises:
+        ValueError: sizes that do not fit.
+    """
+
+    def __init__(
+        self,
+        config: FlowConfig,
+        vocabulary_size: int,
+        max_tokens: int,
+        channels: int,
+        side: int,
+    ) -> None:
+        super().__init__()
+        check_sizes(config, side)
+        width, fine = config.width, config.width // 2
+        if side % (2 * config.patch) or width % 2:
+            raise ValueError(
+                f"the U-Net halves its grid: side {side} must be a multiple of twice "
+                f"config.patch, and config.width even; got patch {config.patch} and "
+                f"width {width}."
+            )
+        check_groups(fine)
+        self.channels, self.side, self.patch = channels, side, config.patch
+        self.max_tokens = max_tokens
+        self.reader = WordReader(config, vocabulary_size, max_tokens)
+        self.time = TimeNetwork(width)
+        self.enter = nn.Conv2d(channels * config.patch**2, fine, 3, padding=1)
+        self.down = nn.ModuleList(TimedBlock(fine, width) for _ in range(2))
+        self.reduce = nn.Conv2d(fine, width, 4, 2, 1)
+        self.places = Places(width, config.heads, side // (2 * config.patch))
+        self.coarse = nn.ModuleList(
+            CoarseBlock(width, config.heads) for _ in range(config.depth)
+        )
+        self.enlarge = nn.ConvTranspose2d(width, fine, 4, 2, 1)
+        self.join = nn.Conv2d(2 * fine, fine, 3, padding=1)
+        self.up = nn.ModuleList(TimedBlock(fine, width) for _ in range(2))
+        self.norm = nn.GroupNorm(GROUPS, fine)
+        self.last = nn.Conv2d(fine, channels * config.patch**2, 3, padding=1)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)  # at first the velocity is 0
+
+    def read(self, tokens: Tensor, lengths: Tensor) -> Words:
+        """Captions as ``WordReader`` reads them: once, for all times."""
+        return self.reader(tokens, lengths)
+
+    def velocity(self, points: Tensor, time: Tensor, words: Words) -> Tensor:
+        """Velocities (B, C, h, w) of points (B, C, h, w) at times (B,).
+
+        Raises:
+            ValueError: points of another size.
+        """
+        check_points(points, self.channels, self.side)
+        told = self.time(time)
+        features = self.enter(pixel_unshuffle(points, self.patch))
+        for block in self.down:
+            features = block(features, told)
+        coarse = self.reduce(features)
+        for block in self.coarse:
+            coarse = block(coarse, told, self.places, words)
+        both = torch.cat([features, self.enlarge(coarse)], dim=1)
+        features = self.join(both)
+        for block in self.up:
+            features = block(features, told)
+        drawn = self.last(silu(self.norm(features)))
+        return pixel_shuffle(drawn, self.patch).to(points.dtype)
+
+    def forward(
+        self, points: Tensor, time: Tensor, tokens: Tensor, lengths: Tensor
+    ) -> Tensor:
+        """As ``velocity``, of captions as for ``read``."""
+        return self.velocity(points, time, self.read(tokens, lengths))
+
+
+def velocity_network(
+    config: FlowConfig, vocabulary_size: int, max_tokens: int, channels: int, side: int
+) -> VelocityTransformer | VelocityUNet:
+    """The network that ``config.network`` names; arguments as for it.
+
+    Raises:
+        ValueError: no such network, or sizes that do not fit.
+    """
+    sizes = (config, vocabulary_size, max_tokens, channels, side)
+    if config.network == "transformer":
+        return VelocityTransformer(*sizes)
+    if config.network == "unet":
+        return VelocityUNet(*sizes)
+    raise ValueError(
+        f'network must be "transformer" or "unet"; got {config.network!r}.'
+    )
