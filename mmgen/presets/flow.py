@@ -23,8 +23,16 @@ PUBLISHED = (
         "flow-shapes64",
         "flow",
         {**begun("shapes", 64, "both"), "objects": (1, 2), "size": 400_000},
-        FlowConfig(aligned="align-shapes64", guidance=3.0),
-        replace(ON_CPU, steps=10_000),
+        FlowConfig(
+            tokenizer="ae-shapes64",
+            aligned="align-shapes64",
+            channels=4,
+            network="unet",
+            depth=4,
+            time_mean=-1.0,
+            guidance=3.0,
+        ),
+        replace(ON_CPU, steps=5000, batch_size=32),
         measured=SHAPES,
     ),
     Preset(

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn.functional import embedding
 
-from mmgen.models.flow import CodeLatents, PixelLatents
+from mmgen.models.flow import CodeLatents, GridLatents, PixelLatents
+from mmgen.models.flow.latents import space_of
 from mmgen.models.vqvae import VQVAESampler
 from mmgen.pretrained import load
 from tests.models.tiny_codes import autoencoder_config, tokenizer, world
@@ -29,7 +30,8 @@ def test_published_latents_have_mean_0_and_variance_1() -> None:
     # and directions are not correlated, as the vectors' numbers are
     flat = latents.permute(1, 0, 2, 3).flatten(1)
     assert (torch.corrcoef(flat) - torch.eye(6)).abs().max() < 0.25
-    spread = space.deviation.flip(0) / space.deviation.max()
+    deviation = space.directions.deviation
+    spread = deviation.flip(0) / deviation.max()
     assert spread[3] < 0.3  # three directions hold almost all, and outlines are others
     # of all codes alike, the scale would be far off
     alike = space.vectors().std(dim=0)
@@ -42,7 +44,7 @@ def test_the_scale_is_that_of_the_counts() -> None:
     quantiser.counts.copy_(torch.tensor([3.0, 0, 1, 0, 0, 4, 0]))
     space = CodeLatents(coder, 3)
     seen = coder.codebook()[[0, 0, 0, 2, 5, 5, 5, 5]]
-    torch.testing.assert_close(space.mean, seen.mean(dim=0))
+    torch.testing.assert_close(space.directions.mean, seen.mean(dim=0))
     chosen = space.vectors()[[0, 0, 0, 2, 5, 5, 5, 5]]
     # of three vectors two directions differ; the third stays, and is divided by no 0
     spread = chosen.T @ chosen / 8
@@ -51,7 +53,8 @@ def test_the_scale_is_that_of_the_counts() -> None:
     assert two.channels == 2
     torch.testing.assert_close(two.vectors(), space.vectors()[:, 1:])
     quantiser.counts.zero_()  # not trained, or without: all alike
-    torch.testing.assert_close(CodeLatents(coder, 3).mean, coder.codebook().mean(dim=0))
+    alike = CodeLatents(coder, 3).directions.mean
+    torch.testing.assert_close(alike, coder.codebook().mean(dim=0))
     quantiser.codebook.copy_(torch.ones(7, 3))  # nothing to be drawn
     assert torch.isfinite(CodeLatents(coder, 3).vectors()).all()
 
@@ -101,6 +104,44 @@ def test_an_autoencoder_without_codes() -> None:
     config = replace(autoencoder_config(), quantiser="none")
     with pytest.raises(ValueError, match=r'no codes.*quantiser="none"'):
         CodeLatents(VQVAESampler(config, 16), 3)
+
+
+def continuous(side: int = 4) -> VQVAESampler:
+    """An untrained autoencoder without codes that has seen a few pictures."""
+    torch.manual_seed(1)
+    config = replace(autoencoder_config(side), quantiser="none", noise=0.1)
+    made = VQVAESampler(config, 16).eval()
+    vectors = made.latents(world().batch(range(64)).images)
+    assert made.model.channel is not None
+    made.model.channel.update(vectors.movedim(1, -1).flatten(0, 2))
+    return made
+
+
+def test_vectors_without_codes_have_mean_0_and_variance_1() -> None:
+    space = GridLatents(continuous(), 3)
+    images = world().batch(range(64)).images
+    latents = space.encode(images)
+    assert latents.shape == (64, 3, 4, 4)
+    flat = latents.movedim(1, -1).flatten(0, 2).double()
+    torch.testing.assert_close(
+        flat.T @ flat / len(flat), torch.eye(3).double(), rtol=0, atol=1e-3
+    )
+    assert flat.mean(dim=0).abs().max() < 1e-3
+    # there and back
+    torch.testing.assert_close(
+        space.decode(latents), space.tokenizer.reconstruct(images), rtol=0, atol=1e-4
+    )
+    # the two directions of the most variance are the last two of the three
+    two = GridLatents(space.tokenizer, 2)
+    torch.testing.assert_close(two.encode(images), latents[:, 1:], rtol=0, atol=1e-4)
+
+
+def test_each_autoencoder_has_its_space() -> None:
+    assert isinstance(space_of(None, 3, 16), PixelLatents)
+    assert isinstance(space_of(tokenizer(), 3, 16), CodeLatents)
+    assert isinstance(space_of(continuous(), 3, 16), GridLatents)
+    with pytest.raises(ValueError, match="autoencoder without codes"):
+        GridLatents(tokenizer(), 3)
 
 
 def test_pixels_are_latents_as_they_are() -> None:

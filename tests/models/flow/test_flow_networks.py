@@ -1,4 +1,4 @@
-"""The Transformer: what it begins as, what it sees, and how it learns."""
+"""The networks: what they begin as, what they see, and how they learn."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from mmgen.layers.transformer import rotation_of
-from mmgen.models.flow import FlowConfig, VelocityTransformer
+from mmgen.models.flow import FlowConfig, VelocityTransformer, VelocityUNet
 from mmgen.models.flow.networks import patchify, time_features, unpatchify
+from mmgen.models.flow.unet import velocity_network
 from tests.models.flow.tiny_flow import SIZES
 
 
@@ -52,7 +53,8 @@ def test_at_first_every_block_is_the_identity_and_the_velocity_is_0() -> None:
     assert torch.equal(made(points, time, tokens, lengths), torch.zeros_like(points))
     words = made.read(tokens, lengths)
     places = torch.arange(6)[:, None].expand(6, 3) * torch.tensor([1, 0, 0])
-    turns = [rotation_of(p, made.frequencies, points) for p in (made.grid, places)]
+    at = made.places
+    turns = [rotation_of(p, at.frequencies, points) for p in (at.grid, places)]
     pieces = torch.randn(2, 16, 24)
     modulation = made.modulate(torch.randn(2, 24))
     for block in made.blocks:
@@ -153,7 +155,7 @@ def test_an_empty_caption_is_none() -> None:
 def test_places_reach_every_attention(part: str) -> None:
     """The same tokens at other places, without the vectors of places."""
     made = network(depth=1)
-    torch.nn.init.zeros_(made.places)
+    torch.nn.init.zeros_(made.places.vectors)
     block: Any = made.blocks[0]
     for name in {"attention", "reading"} - {part}:
         torch.nn.init.zeros_(getattr(block, name).out.weight)
@@ -161,7 +163,7 @@ def test_places_reach_every_attention(part: str) -> None:
     turned = points.transpose(2, 3)
     velocity = made(points, time, tokens, lengths).transpose(2, 3)
     gap = (made(turned, time, tokens, lengths) - velocity).abs().max()
-    made.grid = torch.zeros_like(made.grid)
+    made.places.grid = torch.zeros_like(made.places.grid)
     none = made(points, time, tokens, lengths).transpose(2, 3)
     torch.testing.assert_close(made(turned, time, tokens, lengths), none)
     assert gap > 1e-3
@@ -174,6 +176,134 @@ def test_rows_of_a_batch_do_not_meet() -> None:
     for row in range(4):
         alone = made(*(v[row : row + 1] for v in batch))
         torch.testing.assert_close(alone, together[row : row + 1], rtol=1e-4, atol=1e-5)
+
+
+# --------------------------------------------------------------------------- the U-Net
+
+
+def unet(fresh: bool = False, **changes: Any) -> VelocityUNet:
+    """As ``network``: a fine grid of 4 x 4, and a coarse one of 2 x 2."""
+    torch.manual_seed(0)
+    made = VelocityUNet(FlowConfig(**{**SIZES, **changes}), 9, 5, 3, 4)
+    if not fresh:
+        for parameter in made.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    return made
+
+
+def test_a_fresh_unet_says_0_and_its_blocks_are_the_identity() -> None:
+    made = unet(fresh=True)
+    points, time, tokens, lengths = given()
+    assert torch.equal(made(points, time, tokens, lengths), torch.zeros_like(points))
+    told, words = torch.randn(2, 24), made.read(tokens, lengths)
+    fine, coarse = torch.randn(2, 12, 4, 4), torch.randn(2, 24, 2, 2)
+    for block in (*made.down, *made.up):
+        assert torch.equal(block(fine, told), fine)
+    for block in made.coarse:
+        assert torch.equal(block(coarse, told, made.places, words), coarse)
+
+
+def test_all_of_a_unet_learns_in_a_few_steps() -> None:
+    made = unet(fresh=True)
+    optimizer = torch.optim.SGD(made.parameters(), 0.1)
+    target = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(2))
+    for _ in range(4):
+        optimizer.zero_grad()
+        (made(*given()) - target).square().mean().backward()
+        optimizer.step()
+    still = [
+        n for n, p in made.named_parameters() if p.grad is None or not p.grad.any()
+    ]
+    # of the words that no caption of these had, nothing is learned
+    assert still == []
+
+
+def test_what_a_unet_sees() -> None:
+    """Time, every word, every place; no padding and no other row."""
+    made = unet()
+    points, time, tokens, lengths = given()
+    velocity = made(points, time, tokens, lengths)
+    assert (made(points, time + 0.1, tokens, lengths) - velocity).abs().max() > 1e-3
+    longer = tokens.clone()
+    longer[0, 3:] = 7  # behind the end of a caption of 3
+    torch.testing.assert_close(made(points, time, longer, lengths), velocity)
+    for place in range(3):
+        other = tokens.clone()
+        other[0, place] = (other[0, place] + 1) % 9
+        gap = made(points, time, other, lengths) - velocity
+        assert gap[0].abs().max() > 1e-4
+        assert gap[1].abs().max() == 0
+    moved = points.clone()
+    moved[0, 0, 0, 0] += 1  # far from the other corner: through the attention
+    assert (made(moved, time, tokens, lengths) - velocity)[0, :, 3, 3].abs().max() > 0
+
+
+@pytest.mark.parametrize("part", ["attention", "reading"])
+def test_places_reach_every_attention_of_a_unet(part: str) -> None:
+    """Its tokens' rotations and vectors; both taken away, exchanged places stay so."""
+    made = unet(depth=1)
+    words = made.read(*given()[2:])
+    block: Any = made.coarse[0]
+    for linear in (
+        block.near.conv2,
+        *(getattr(block, name).out for name in {"attention", "reading"} - {part}),
+    ):
+        for parameter in linear.parameters():
+            torch.nn.init.zeros_(parameter)
+    features = torch.randn(2, 24, 2, 2, generator=torch.Generator().manual_seed(3))
+    told = torch.randn(2, 24)
+
+    def gap() -> float:
+        after = block(features, told, made.places, words)
+        turned = block(features.transpose(2, 3), told, made.places, words)
+        return (turned.transpose(2, 3) - after).abs().max().item()
+
+    vectors = made.places.vectors.detach().clone()
+    torch.nn.init.zeros_(made.places.vectors)
+    turned_alone = gap()
+    grid = made.places.grid
+    made.places.grid = torch.zeros_like(grid)
+    assert gap() < 1e-5
+    made.places.vectors.data.copy_(vectors)
+    assert gap() > 1e-3 and turned_alone > 1e-3
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+def test_a_unet_of_squares(patch: int) -> None:
+    """Squares of pixels become channels, and come back in their places."""
+    made = VelocityUNet(FlowConfig(**SIZES, patch=patch), 9, 5, 3, 8)
+    assert made.places.grid.shape == ((8 // patch // 2) ** 2, 3)
+    _, *rest = given()
+    assert made(torch.randn(2, 3, 8, 8), *rest).shape == (2, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"patch": 3}, "config.patch must divide the side of the latents, 4; got 3"),
+        ({"patch": 4}, "side 4 must be a multiple of twice config.patch"),
+        ({"width": 25, "heads": 1}, "config.width even; got patch 1 and width 25"),
+        ({"width": 28, "heads": 2}, "channels must be a multiple of 4; got 14"),
+        ({"depth": 0}, "config.depth must be at least 1"),
+    ],
+)
+def test_sizes_that_no_unet_can_have(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        unet(**changes)
+
+
+def test_latents_of_another_size_for_a_unet() -> None:
+    with pytest.raises(ValueError, match=r"latents must be of shape \(B, 3, 4, 4\)"):
+        unet()(torch.zeros(2, 3, 8, 8), *given()[1:])
+
+
+def test_networks_by_their_names() -> None:
+    sizes = (9, 5, 3, 4)
+    for name, kind in (("transformer", VelocityTransformer), ("unet", VelocityUNet)):
+        config: Any = FlowConfig(**SIZES, network=name)  # type: ignore[arg-type]
+        assert isinstance(velocity_network(config, *sizes), kind)
+    with pytest.raises(ValueError, match='"transformer" or "unet"; got \'mlp\''):
+        velocity_network(FlowConfig(**SIZES, network="mlp"), *sizes)  # type: ignore[arg-type]
 
 
 # --------------------------------------------------------------------------- refusals
