@@ -35,6 +35,7 @@ class Comparison:
     spread: dict[str, float]  # half the distance between the quartiles, seconds
     ratios: dict[str, float]  # to the first way: median over rounds of the quotients
     cpu_ratios: dict[str, float]  # the same of CPU seconds, which other load leaves be
+    cpu_seconds: dict[str, float]  # median of a call, per way
     kept: int  # rounds in which no way was disturbed
     rounds: int  # rounds made
     device: str
@@ -142,6 +143,7 @@ class Rounds:
             spread={way: _spread(column) for way, column in columns.items()},
             ratios=_ratios(columns, self.ways[0]),
             cpu_ratios=_ratios(cpu, self.ways[0]),
+            cpu_seconds={way: statistics.median(column) for way, column in cpu.items()},
             kept=kept,
             rounds=len(self.complete),
             device=device_name(self.device),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 RIGHT, WRONG, UNCLEAR = "right", "wrong", "not recognisable"
 # a frame's colour and its sign: told apart without colours too
-_SIGNS = {
+SIGNS = {
     RIGHT: ("#00664b", "\u2713"),
     WRONG: ("#a8400a", "\u2717"),
     UNCLEAR: ("#333333", "?"),
@@ -87,7 +87,7 @@ def verdicts(
     wide = tile if real is None else 2 * tile + _BETWEEN
     texts = []
     for caption, (kind, what) in zip(captions, words, strict=True):
-        said = f"{_SIGNS[kind][1]} {kind}" + (f": {what}" if what else "")
+        said = f"{SIGNS[kind][1]} {kind}" + (f": {what}" if what else "")
         texts.append((_wrap(caption, wide * 13.5), _wrap(said, wide * 13.5), kind))
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
@@ -100,7 +100,7 @@ def verdicts(
     for i, (above, below, kind) in enumerate(texts):
         left = gap + (i % columns) * (wide + gap)
         bottom = height - top - (i // columns) * pitch - tile
-        colour, middle, beneath = _SIGNS[kind][0], left + wide / 2, bottom - 0.04
+        colour, middle, beneath = SIGNS[kind][0], left + wide / 2, bottom - 0.04
         drawn = _to_pixels(images[i])
         _place_picture(figure, drawn, left, bottom, tile, colour, 2)
         if real is not None:

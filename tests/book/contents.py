@@ -31,7 +31,8 @@ PARTS = {
     "equations": "div.math",
 }
 # directives whose content is no Markdown
-_OTHER = {"bibliography", "eval-rst", "image", "mermaid", "tableofcontents"}
+_OTHER = {"bibliography", "eval-rst", "image", "leaderboard", "mermaid"}
+_OTHER |= {"tableofcontents"}
 _BOXES = {"admonition", "exercise", "note", "solution"}
 
 
@@ -207,7 +208,20 @@ def _parts(text: str) -> Counter[str]:
         found["figures"] += name == "image"
         found["diagrams"] += name == "mermaid"
         found["boxes"] += name in _BOXES
+        if name == "leaderboard":
+            found += _of_leaderboard(token.info.split()[1])
         for part in token.children or ():
             found["figures"] += part.type == "image"
             found["equations"] += part.type == "math_inline_double"
     return found
+
+
+def _of_leaderboard(part: str) -> Counter[str]:
+    """Tables and figures of a part of the leaderboard, from what was measured."""
+    path = ROOT / "results" / "benchmarks" / "leaderboard.json"
+    rows = json.loads(path.read_text("utf-8"))["models"].values()
+    shown = sum(first["verdict"] is not None for row in rows for first in row["first"])
+    return Counter(
+        tables=int(part in ("scores", "details", "pictures")),
+        figures={"pictures": shown, "plot": 1}.get(part, 0),
+    )
