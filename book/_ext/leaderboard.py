@@ -60,11 +60,14 @@ class Column:
     lacking: str = "not trained"  # what stands in place of a figure
 
     def leaders(self, rows: Mapping[str, Row]) -> list[str]:
-        """The best model, and those whose intervals reach the best one's."""
+        """The best model, and those whose intervals reach the best one's.
+
+        Where no model gets anything right, nobody leads.
+        """
         cells = {name: cell for name, row in rows.items() if (cell := self.cell(row))}
         sign = -1 if self.less_is_better else 1
         order = sorted(cells, key=lambda name: -sign * cells[name].value)
-        if not order:
+        if not order or cells[order[0]].value == 0:
             return []
         reached = min(sign * end for end in cells[order[0]].ends)
         return [
@@ -97,7 +100,7 @@ def coverage(row: Row) -> Cell | None:
     value, error = found["value"], found["error"] or 0.0
     if value is None:
         return None
-    small = f"± {1.96 * error:.2f}\nreadable {row['coverage']['readable']:.2f}"
+    small = f"± {1.96 * error:.2f}\nreadable\n{row['coverage']['readable']:.2f}"
     low, high = value - 1.96 * error, value + 1.96 * error
     return Cell(value, f"{value:.2f}", small, low, high)
 
@@ -121,7 +124,7 @@ def minutes(row: Row) -> Cell:
     """Minutes of training, with those of the models that it was built on."""
     spent = row["minutes"]
     others = spent["all"] - spent["own"]
-    small = f"{others:.0f} of them\nfor others" if others else ""
+    small = f"{others:.0f} for\nothers" if others else ""
     return Cell(spent["all"], f"{spent['all']:.0f}", small)
 
 

@@ -132,7 +132,7 @@ class TestTables:
         assert float(cell["data-value"]) == 0.9
         text = " ".join(soup.select("tbody tr")[0].get_text(" ").split())
         assert "0.95 ± 0.02 readable 0.90" in text
-        assert "90 30 of them for others" in text
+        assert "90 30 for others" in text
 
     def test_bold_is_who_cannot_be_told_from_the_best(self, report):
         def bold(title):
@@ -149,6 +149,15 @@ class TestTables:
             4,  # one object, two, coverage, parameters
             3,  # one object, seconds, parameters
         ]
+
+    def test_nobody_leads_where_nothing_is_right(self, report):
+        for row in report["models"].values():
+            row["questions"]["one object"] = share(0.0)
+        leaders = [
+            c.leaders(report["models"]) for c in board.columns_of("scores", report)
+        ]
+        assert leaders[0] == [] and leaders[1] != []
+        assert "one object" not in board.firsts(report)
 
     def test_words_of_results_are_no_markup(self, report):
         text = board.table("scores", report)
