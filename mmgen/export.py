@@ -9,6 +9,8 @@ with a mask in place of packed sequences, so nothing is rewritten here.
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +66,30 @@ def export_onnx(model: str | nn.Module, path: str | Path) -> Path:
             f"{type(sampler).__name__} cannot be exported: it offers no graph. Write a "
             f"method graph() for it that returns a mmgen.sampling.Graph."
         )
-    path = Path(path)
     sampler = sampler.to("cpu").eval()
     graph: Graph = sampler.graph()
+    return export_graph(graph, path, _about(sampler, graph))
+
+
+def export_graph(
+    graph: Graph, path: str | Path, about: Mapping[str, Any], halves: bool = False
+) -> Path:
+    """Write a graph as ONNX, and check that it computes what PyTorch does.
+
+    Args:
+        graph: on the CPU.
+        path: of the file.
+        about: JSON values for the file's metadata, under the key "mmgen".
+        halves: whether weights that half precision holds exactly, as it does all that
+            is published, are stored in it. The file computes the same as without.
+
+    Returns:
+        The path.
+
+    Raises:
+        ExportError, ImportError: as for ``export_onnx``.
+    """
+    path = Path(path)
     try:
         import onnx
         import onnxscript  # noqa: F401 - what torch.onnx needs, said before it fails
@@ -87,10 +110,33 @@ def export_onnx(model: str | nn.Module, path: str | Path) -> Path:
     proto = program.model_proto
     for part in (proto.graph, *proto.functions):
         _forget_source(part)
-    onnx.helper.set_model_props(proto, {"mmgen": json.dumps(_about(sampler, graph))})
+    if halves:
+        _store_halves(proto.graph)
+    onnx.helper.set_model_props(proto, {"mmgen": json.dumps(about)})
     path.write_bytes(proto.SerializeToString())
     _check(path, graph)
     return path
+
+
+def _store_halves(graph: Any) -> None:
+    """Keep large weights in half precision where nothing is lost, and cast them."""
+    import onnx
+    from onnx import numpy_helper
+
+    casts = []
+    for stored in graph.initializer:
+        if stored.data_type != onnx.TensorProto.FLOAT or math.prod(stored.dims) < 64:
+            continue
+        values = torch.from_numpy(numpy_helper.to_array(stored).copy())
+        if not torch.equal(values.half().float(), values):
+            continue
+        name = stored.name
+        stored.CopyFrom(numpy_helper.from_array(values.half().numpy(), f"{name}.half"))
+        to = onnx.TensorProto.FLOAT
+        casts.append(onnx.helper.make_node("Cast", [stored.name], [name], to=to))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _forget_source(part: Any) -> None:
@@ -103,9 +149,9 @@ def _forget_source(part: Any) -> None:
 
 
 def _about(sampler: Any, graph: Graph) -> dict[str, Any]:
-    """What somebody needs to encode a caption for the file."""
-    about = {name: list(value.shape[1:]) for name, value in graph.inputs.items()}
-    result: dict[str, Any] = {"inputs": about, "outputs": list(graph.outputs)}
+    """What somebody needs to encode a caption for a sampler's file, as JSON values."""
+    inputs = {name: list(value.shape[1:]) for name, value in graph.inputs.items()}
+    result: dict[str, Any] = {"inputs": inputs, "outputs": list(graph.outputs)}
     if isinstance(sampler, CaptionSampler):
         result["vocabulary"] = sampler.vocabulary.to_json()
     if "attributes" in graph.inputs:

