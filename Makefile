@@ -11,6 +11,7 @@ EXTRAS := data,notebooks,metrics,logging,export,assignments,book,dev
 
 book: .venv/installed
 	@$(BIN)/python book/tools/vendor.py
+	@OMP_NUM_THREADS=1 $(BIN)/python book/tools/playground.py
 	@$(BIN)/jupyter-book build -W -n --keep-going --quiet .
 	@echo
 	@echo "The book is built. To read it: make serve"

@@ -173,7 +173,7 @@ def _check(path: Path, graph: Graph) -> None:
             expected = graph.module(*inputs.values())
         got = session.run(None, {name: v.numpy() for name, v in inputs.items()})
         for name, ours, theirs in zip(graph.outputs, expected, got, strict=True):
-            gap = (ours - torch.from_numpy(theirs)).abs().max().item()
+            gap = (ours.float() - torch.from_numpy(theirs).float()).abs().max().item()
             gap /= max(1.0, ours.abs().max().item())
             if gap > TOLERANCE:
                 raise ExportError(

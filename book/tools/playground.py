@@ -21,6 +21,7 @@ from mmgen.pretrained import FOLDER, available, load
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "book" / "_static" / "models"
+RUNTIME = ROOT / "book" / "_static" / "vendor" / "onnxruntime"  # see vendor.py
 MOST_BYTES = 12_000_000  # of a model
 
 
@@ -66,7 +67,8 @@ def main(folder: Path = MODELS) -> None:
     made_of = _hash(_sources(ROOT / "mmgen" / "data" / "shapes", Path(__file__).parent))
     if world.get("made_of") != made_of or not _there(world, folder):
         world = {"made_of": made_of, **export_world(folder)}
-    index = {"models": models, "world": world}
+    sizes = {path.name: path.stat().st_size for path in RUNTIME.glob("*.wasm")}
+    index = {"models": models, "world": world, "runtime": {"bytes": sizes}}
     if index != before:
         _write(folder / "index.json", json.dumps(index, ensure_ascii=False))
 

@@ -165,7 +165,7 @@ export function judge(demand, seen) {
 }
 
 // What was read in a picture, in words.
-function shown({ objects, background }) {
+export function shown({ objects, background }) {
   const things = objects.map((thing) => ({ ...thing, count: 1 }));
   if (!things.length) return `no object on ${background}`;
   return told({ objects: things, relation: null, background });
