@@ -1,4 +1,4 @@
-"""What the playground loads: graphs that draw what samplers do, and Shapes in JavaScript.
+"""What the playground loads: graphs that draw as samplers do, Shapes in JavaScript.
 
 The page's modules run here under Node; the page itself is tested in the browser.
 """
@@ -198,7 +198,8 @@ def test_demands_and_refusals_are_those_of_parse(page):
         parts = caption.split(" ") if caption.isascii() else list(caption)
         one, two = torch.randint(len(parts), (2,), generator=generator).tolist()
         parts[one], parts[two] = parts[two], parts[one]
-        spoilt.append((" " if caption.isascii() else "").join(parts[: -1 if one else None]))
+        space = " " if caption.isascii() else ""
+        spoilt.append(space.join(parts[: -1 if one else None]))
     captions = [*CAPTIONS, *spoilt, *WRONG]
     made = run(page, script, captions)
     refused = 0
@@ -343,9 +344,10 @@ def test_the_graphs_of_a_flow_draw_what_it_samples(tools, tmp_path):
     from mmgen.models.vqvae import VQVAEConfig, VQVAESampler
 
     torch.manual_seed(0)
-    small = VQVAESampler(VQVAEConfig(
-            codes=16, code_dim=4, width=16, reduction=4, channels=8, depth=1
-        ), 16)
+    small = VQVAESampler(
+        VQVAEConfig(codes=16, code_dim=4, width=16, reduction=4, channels=8, depth=1),
+        16,
+    )
     config = FlowConfig(width=24, depth=1, heads=2, embedding_dim=4, feature_dim=6)
     words = Vocabulary.build(["a red star", "红色 圆形"], "both")
     sampler = FlowSampler(config, words, 5, 16, small.init_args()).eval()
@@ -392,7 +394,8 @@ def test_only_what_has_changed_is_written_again(tools, tmp_path, monkeypatch):
 
     def publish(seed: int) -> None:
         torch.manual_seed(seed)
-        save("tiny", ConditionalVAESampler(config, 16, words, 5, {}), {}, tmp_path)
+        data = {"data": {"options": {"objects": [1, 2]}}}
+        save("tiny", ConditionalVAESampler(config, 16, words, 5, {}), data, tmp_path)
 
     publish(0)
     monkeypatch.setattr(tool, "FOLDER", tmp_path)
@@ -405,7 +408,7 @@ def test_only_what_has_changed_is_written_again(tools, tmp_path, monkeypatch):
     tool.main(made)
     index = json.loads((made / "index.json").read_text("utf-8"))
     (entry,) = index["models"]
-    assert (entry["name"], entry["label"]) == ("tiny", "Tiny")
+    assert (entry["name"], entry["label"], entry["taught"]) == ("tiny", "Tiny", 2)
     assert {path.name for path in made.iterdir()} == {
         *("index.json", "world.mjs", "grammar.mjs", "tiny.draw.onnx"),
     }
@@ -433,9 +436,10 @@ def test_a_model_that_is_too_large_is_refused(tools, tmp_path, monkeypatch):
 
     config = ConditionalVAEConfig(hidden_dim=32, channels=8)
     words = Vocabulary.build(["a red star"])
+    sampler = ConditionalVAESampler(config, 16, words, 5, {})
     monkeypatch.setattr(tools[0], "MOST_BYTES", 1000)
     with pytest.raises(ValueError, match="the graphs of tiny take"):
-        tools[0].export(ConditionalVAESampler(config, 16, words, 5, {}), "tiny", tmp_path)
+        tools[0].export(sampler, "tiny", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -460,8 +464,9 @@ def test_what_has_no_translation_is_refused(tools, python):
 
 def test_suggestions_can_be_read_by_measure_and_models(tools):
     known = vocabulary("both")
-    for captions in tools[1].captions().values():
-        assert len(set(captions)) > 40
-        for caption in captions:
-            assert parse(caption).count <= 2
-            assert known.unknown(caption) == []
+    for by_number in tools[1].captions().values():
+        for number, captions in enumerate(by_number, start=1):
+            assert len(set(captions)) > 30
+            for caption in captions:
+                assert parse(caption).count == number
+                assert known.unknown(caption) == []

@@ -15,8 +15,8 @@ from mmgen.registry import METHODS
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT / "mmgen" / "pretrained"
 TEXT = {
-    "", ".bib", ".cff", ".cfg", ".css", ".ini", ".ipynb", ".js", ".json", ".md", ".py",
-    ".sh", ".svg", ".toml", ".txt", ".yaml", ".yml",
+    "", ".bib", ".cff", ".cfg", ".css", ".ini", ".ipynb", ".js", ".json", ".md", ".mjs",
+    ".py", ".sh", ".svg", ".toml", ".txt", ".yaml", ".yml",
 }  # fmt: skip
 # The methods share chapters where they share an idea.
 CHAPTER_OF = {

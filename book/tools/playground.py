@@ -56,13 +56,17 @@ def main(folder: Path = MODELS) -> None:
     for name, offer in OFFERS.items():
         if name not in available():
             continue
-        made_of = _of_model(name)
+        about = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+        made_of = _of_model(about)
         entry = known.get(name, {})
         if entry.get("made_of") != made_of or not _there(entry, folder):
             print(f"writing {name} for the playground", flush=True)
             entry = {"name": name, "made_of": made_of}
             entry |= export(load(name), name, folder)
-        models.append({**entry, "label": offer.label, "draws": offer.draws})
+        # how many objects its captions had in training
+        taught = max(about["data"]["options"]["objects"])
+        said = {"label": offer.label, "draws": offer.draws, "taught": taught}
+        models.append({**entry, **said})
     world = before.get("world", {})
     made_of = _hash(_sources(ROOT / "mmgen" / "data" / "shapes", Path(__file__).parent))
     if world.get("made_of") != made_of or not _there(world, folder):
@@ -178,9 +182,8 @@ def flow_graphs(sampler: Any) -> dict[str, Any]:
     }
 
 
-def _of_model(name: str) -> str:
-    """A hash of all that a model's graphs follow from."""
-    about = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+def _of_model(about: dict[str, Any]) -> str:
+    """A hash of all that a model's graphs follow from, by its card."""
     weights = [about["sha256"], json.dumps(about["init_args"])]
     weights += [part["sha256"] for part in about.get("parts", {}).values()]
     module = ROOT.joinpath(*about["sampler"].partition(":")[0].split("."))

@@ -33,14 +33,14 @@ from mmgen.data.shapes.drawing import outline as outline_of
 from mmgen.data.shapes.drawing import palettes
 
 MODULES = (world, drawing, reading, look, outline, evidence, demand, verdict, parsing)
-SUGGESTED = 60  # captions of each language
+SUGGESTED = 40  # captions of each language and number of objects
 
 
 def world_module() -> str:
     """A JavaScript module whose default is the world's numbers."""
     colours, grounds = palettes()
     numbers = {
-        **{module.__name__.rpartition(".")[2]: _constants(module) for module in MODULES},
+        **{one.__name__.rpartition(".")[2]: _constants(one) for one in MODULES},
         "palettes": {"objects": colours.tolist(), "grounds": grounds.tolist()},
         "polygons": [
             {"points": points.tolist(), "corner": corner}
@@ -60,11 +60,14 @@ def world_module() -> str:
     return f"export default {_json(numbers)};\n"
 
 
-def captions() -> dict[str, list[str]]:
-    """Captions to suggest, by language: of one object and of two."""
-    scenes = sample_scenes(SUGGESTED, seed=1, objects=(1, 2))
+def captions() -> dict[str, list[list[str]]]:
+    """Captions to suggest, by language: those of one object, and those of two."""
+    scenes = [sample_scenes(SUGGESTED, seed=1, objects=(count,)) for count in (1, 2)]
     return {
-        language: [describe(scene, language, i) for i, scene in enumerate(scenes)]
+        language: [
+            [describe(scene, language, i) for i, scene in enumerate(table)]
+            for table in scenes
+        ]
         for language in ("en", "zh")
     }
 

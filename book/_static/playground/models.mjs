@@ -117,7 +117,10 @@ export class Model {
   async draw(reading, noise, options = {}, progress = () => {}) {
     const found = this.sessions.step
       ? await this.follow(reading, noise, options, progress)
-      : await this.run("draw", { ...this.captionOf(reading), noise: this.floats(noise) });
+      : await this.run("draw", {
+          ...this.captionOf(reading),
+          noise: this.floats(noise),
+        });
     const { image, attention } = this.entry;
     const drawn = found[image ?? "image"];
     progress(1);

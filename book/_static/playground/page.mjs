@@ -42,9 +42,6 @@ class Playground {
     for (const { name, label } of models) {
       this.fields.model.append(element("option", { value: name }, label));
     }
-    for (const caption of [...world.captions.en, ...world.captions.zh]) {
-      this.part("captions").append(element("option", { value: caption }));
-    }
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.draw();
@@ -76,14 +73,27 @@ class Playground {
     return this.models.get(this.fields.model.value);
   }
 
+  // Captions of as many objects as the chosen model was taught.
+  captionsIn(language) {
+    const [ofOne, ofTwo] = this.captions[language];
+    if (this.entry.taught < 2) return ofOne;
+    return ofOne.flatMap((caption, i) => [caption, ofTwo[i]]);
+  }
+
   // Show what the chosen model has to choose, and what it takes to load.
   chooseModel() {
-    const { draws, parameters, bytes, options } = this.entry;
+    const { draws, parameters, bytes, options, taught } = this.entry;
+    const captions = [...this.captionsIn("en"), ...this.captionsIn("zh")];
+    this.part("captions").replaceChildren(
+      ...captions.map((caption) => element("option", { value: caption })),
+    );
     for (const name of ["steps", "guidance"]) {
       this.part(name).hidden = !(name in options);
       if (name in options) this.fields[name].value = options[name];
     }
-    const size = `${(parameters / 1e6).toFixed(1)} million parameters`;
+    const size =
+      `${(parameters / 1e6).toFixed(1)} million parameters, taught captions of ` +
+      (taught > 1 ? `one to ${taught} objects` : "one object");
     const weights = sum(bytes);
     const toLoad = this.loaded.has(this.fields.model.value)
       ? "It is loaded."
@@ -99,7 +109,7 @@ class Playground {
   }
 
   suggest(language) {
-    const captions = this.captions[language];
+    const captions = this.captionsIn(language);
     const caption = captions[this.suggested[language]++ % captions.length];
     this.fields.caption.value = caption;
     this.say(`Suggested: ${caption}`);
@@ -109,7 +119,12 @@ class Playground {
 
   get state() {
     const state = { model: this.entry.name };
-    for (const name of ["caption", "seed", "pictures", ...Object.keys(this.entry.options)]) {
+    for (const name of [
+      "caption",
+      "seed",
+      "pictures",
+      ...Object.keys(this.entry.options),
+    ]) {
       state[name] = this.fields[name].value;
     }
     return state;
@@ -250,7 +265,9 @@ class Playground {
     const results = this.part("results");
     results.replaceChildren();
     this.part("notes").replaceChildren(
-      ...notes(reading, why).map((note) => element("li", {}, note)),
+      ...notes(reading, demand, why, model.entry).map((note) =>
+        element("li", {}, note),
+      ),
     );
     let right = 0;
     for (let i = 0; i < pictures; i++) {
@@ -264,12 +281,16 @@ class Playground {
       await new Promise((resolve) => setTimeout(resolve));
     }
     const drawn = plural(pictures, "picture");
-    this.say(demand ? `Drew ${drawn}: ${right} right, ${pictures - right} wrong.` : `Drew ${drawn}.`);
+    this.say(
+      demand
+        ? `Drew ${drawn}: ${right} right, ${pictures - right} wrong.`
+        : `Drew ${drawn}.`,
+    );
   }
 }
 
 // What a reader should know of a caption beside its pictures.
-function notes({ words, unknown, cut }, why) {
+function notes({ words, unknown, cut }, demand, why, { taught }) {
   const found = [];
   if (!words.length) {
     found.push(
@@ -287,6 +308,15 @@ function notes({ words, unknown, cut }, why) {
         `not read: ${quoted(cut)}.`,
     );
   }
+  const asked = demand
+    ? demand.objects.reduce((total, { count }) => total + count, 0)
+    : 0;
+  if (asked > taught) {
+    found.push(
+      `The caption asks for ${plural(asked, "object")}; in its training the model met ` +
+        `at most ${taught}.`,
+    );
+  }
   if (why) found.push(`No verdict, for the measure refuses the caption: ${why}`);
   return found;
 }
@@ -302,11 +332,7 @@ function figure(drawn, judged, words, seed) {
     );
     caption.append(element("p", {}, mark));
     const facts = Object.entries(judged.verdict).map(([name, holds]) =>
-      element(
-        "li",
-        {},
-        holds ? `✓ ${name}` : `✗ ${name}: ${judged.reasons[name]}`,
-      ),
+      element("li", {}, holds ? `✓ ${name}` : `✗ ${name}: ${judged.reasons[name]}`),
     );
     caption.append(element("ul", {}, ...facts));
   }
@@ -318,10 +344,16 @@ function figure(drawn, judged, words, seed) {
 }
 
 function canvasOf(side, scale, label, colourAt) {
-  const canvas = element("canvas", { width: side, height: side, role: "img", "aria-label": label });
+  const canvas = element("canvas", {
+    width: side,
+    height: side,
+    role: "img",
+    "aria-label": label,
+  });
   canvas.style.width = `${side * scale}px`;
   const data = new ImageData(side, side);
-  for (let at = 0; at < side * side; at++) data.data.set([...colourAt(at), 255], 4 * at);
+  for (let at = 0; at < side * side; at++)
+    data.data.set([...colourAt(at), 255], 4 * at);
   canvas.getContext("2d").putImageData(data, 0, 0);
   return canvas;
 }
@@ -344,12 +376,18 @@ function wordMaps({ maps }, words) {
       `${["left", "center", "right"][Math.floor((3 * column) / side)]}`;
     const label = `attention to “${words[i]}”, most at the ${place}`;
     const grey = (at) => Array(3).fill(Math.round((255 * weights[at]) / most));
-    return element("li", {}, canvasOf(side, 2, label, grey), element("span", {}, words[i]));
+    return element(
+      "li",
+      {},
+      canvasOf(side, 2, label, grey),
+      element("span", {}, words[i]),
+    );
   });
   return element(
     "details",
     {},
     element("summary", {}, "Where each word was read"),
+    element("p", {}, "White: where a word weighs most. Each map has its own scale."),
     element("ul", { class: "playground-words" }, ...items),
   );
 }

@@ -31,10 +31,7 @@ export const row = (first, more = null) => ({
   joints: (more ?? []).map(([joint]) => joint),
 });
 
-export const andMore = (joint, group, more = null) => [
-  [joint, group],
-  ...(more ?? []),
-];
+export const andMore = (joint, group, more = null) => [[joint, group], ...(more ?? [])];
 
 export const alone = (group) => ({ groups: [group], joints: [] });
 

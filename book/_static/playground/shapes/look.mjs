@@ -14,7 +14,14 @@ import {
   sampled,
   totals,
 } from "./numbers.mjs";
-import { CELL, FRAME, ROUNDINGS, circlePerimeter, compare, frameAxis } from "./outline.mjs";
+import {
+  CELL,
+  FRAME,
+  ROUNDINGS,
+  circlePerimeter,
+  compare,
+  frameAxis,
+} from "./outline.mjs";
 
 const { SHAPES, COLOURS, SIZES, SCALE, POSITIONS, BACKGROUNDS, ANCHORS, REACH, UNITS } =
   world.world;
@@ -112,7 +119,10 @@ function grown(mask, side, steps) {
       for (let column = 0; column < side; column++) {
         if (!mask[row * side + column]) continue;
         for (let y = Math.max(row - 1, 0); y <= Math.min(row + 1, side - 1); y++) {
-          const [left, right] = [Math.max(column - 1, 0), Math.min(column + 1, side - 1)];
+          const [left, right] = [
+            Math.max(column - 1, 0),
+            Math.min(column + 1, side - 1),
+          ];
           larger.fill(1, y * side + left, y * side + right + 1);
         }
       }
@@ -136,7 +146,10 @@ function localGround(planes, side, away, ground) {
     for (let i = 0; i < lines.length; i++) {
       const dot = lines[i][0] * x + lines[i][1] * y + lines[i][2] * z;
       const on = clamp(dot / Math.max(lengths[i], 0.02), 0, 1);
-      least = Math.min(least, x * x + y * y + z * z - 2 * on * dot + on * on * lengths[i]);
+      least = Math.min(
+        least,
+        x * x + y * y + z * z - 2 * on * dot + on * on * lengths[i],
+      );
     }
     weight[at] = Math.exp(-Math.max(least, 0) / (2 * GROUND_SPREAD ** 2));
   }
@@ -164,7 +177,10 @@ function named(distances, names) {
 
 // Mean of values of a window's places, with weights.
 function mean(weights, values) {
-  const total = Math.max(weights.reduce((sum, w) => sum + w, 0), 1e-6);
+  const total = Math.max(
+    weights.reduce((sum, w) => sum + w, 0),
+    1e-6,
+  );
   const sums = values[0].map(() => 0);
   values.forEach((value, p) => {
     if (weights[p]) value.forEach((v, c) => (sums[c] += weights[p] * v));
@@ -175,7 +191,8 @@ function mean(weights, values) {
 // How far a pixel's offset goes along a direction, 1 being all the way.
 function projection(offset, direction) {
   const length = direction.reduce((sum, v) => sum + v * v, 0);
-  const dot = offset[0] * direction[0] + offset[1] * direction[1] + offset[2] * direction[2];
+  const dot =
+    offset[0] * direction[0] + offset[1] * direction[1] + offset[2] * direction[2];
   return dot / Math.max(length, 1e-3);
 }
 
@@ -326,7 +343,9 @@ function lookOnce(planes, side, { codes, ground, explained }) {
   });
   const away = nearest.map((distance) => +(distance > 1.1));
   const surroundings = localGround(planes, side, away, ground);
-  const contrast = planes.map((plane, c) => plane.map((v, at) => v - surroundings[c][at]));
+  const contrast = planes.map((plane, c) =>
+    plane.map((v, at) => v - surroundings[c][at]),
+  );
 
   const half = Math.ceil((ROOM * REACH * SCALE.large) / pixel);
   const width = 2 * half + 1;
@@ -361,7 +380,19 @@ function lookOnce(planes, side, { codes, ground, explained }) {
     const share = along.map(
       (v, p) => inside[p] * reached[p] * Math.min(Math.max(v, 0), 1 + edge),
     );
-    return { code, places, colour, direction, alpha, shape, radius, edge, depth, solid, share };
+    return {
+      code,
+      places,
+      colour,
+      direction,
+      alpha,
+      shape,
+      radius,
+      edge,
+      depth,
+      solid,
+      share,
+    };
   });
 
   // What neither the background nor the objects explain.
@@ -383,7 +414,8 @@ function lookOnce(planes, side, { codes, ground, explained }) {
     seen.reduce((sum, v, at) => sum + v * things[at], 0) * (64 / side) ** 2;
 
   const grounds = GROUND_VALUES.map(lab);
-  const far = (colour, others) => others.map((one) => Math.sqrt(distance2(colour, one)));
+  const far = (colour, others) =>
+    others.map((one) => Math.sqrt(distance2(colour, one)));
   const groundNamed = far(lab(ground), grounds);
   const few = averaged(surroundings, side, 16);
   const other = labPlane(few).filter(
@@ -392,7 +424,9 @@ function lookOnce(planes, side, { codes, ground, explained }) {
   return {
     parts: partsOf(objects, side),
     evidence: {
-      objects: objects.map((one) => evidenceOf(one, { width, shown, seen, still, far, pixel })),
+      objects: objects.map((one) =>
+        evidenceOf(one, { width, shown, seen, still, far, pixel }),
+      ),
       background: named(groundNamed, BACKGROUNDS),
       uneven: other.length / 16 ** 2,
       leftOver,
@@ -427,9 +461,7 @@ function evidenceOf(object, { width, shown, seen, still, far, pixel }) {
   const scale = (radius * pixel) / world.radii[argmin(shape)];
   const ratios = RADII.map((size) => Math.abs(Math.log(Math.max(scale, 1) / size)));
   const anchors = POSITIONS.map((name) => ANCHORS[name]);
-  const aways = anchors.map(
-    ([x, y]) => Math.hypot(code[3] - x, code[4] - y) / UNITS,
-  );
+  const aways = anchors.map(([x, y]) => Math.hypot(code[3] - x, code[4] - y) / UNITS);
   return {
     shape: named(shape, SHAPES),
     colour: named(far(own, COLOUR_VALUES.map(lab)), COLOURS),

@@ -36,7 +36,8 @@ function posesOf(shape, polygon) {
   const poses = [];
   for (const turn of shape === "circle" ? [0] : TURNS) {
     for (const stretch of STRETCHES) {
-      for (const slant of SLANTS) poses.push(posed(base, polygon, turn, stretch, slant));
+      for (const slant of SLANTS)
+        poses.push(posed(base, polygon, turn, stretch, slant));
     }
   }
   return poses;

@@ -20,7 +20,8 @@ const tokensOf = (text) => text.match(TOKEN) ?? [];
 export class CaptionError extends Error {}
 
 const refusal = (why, meant = true) => ({ why, meant });
-const isRefusal = (value) => value !== null && typeof value === "object" && "why" in value;
+const isRefusal = (value) =>
+  value !== null && typeof value === "object" && "why" in value;
 
 // ------------------------------------------------------------------------ the grammar
 
@@ -48,8 +49,10 @@ function stepsOf(alternatives, starts) {
 
 // First kinds of phrase of every symbol. No symbol is empty.
 function startsOf(rules) {
-  const starts = Object.fromEntries(Object.keys(rules).map((name) => [name, new Set()]));
-  for (let grown = true; grown; ) {
+  const starts = Object.fromEntries(
+    Object.keys(rules).map((name) => [name, new Set()]),
+  );
+  for (let grown = true; grown;) {
     grown = false;
     for (const [symbol, alternatives] of Object.entries(rules)) {
       const before = starts[symbol].size;
@@ -112,7 +115,8 @@ class Chart {
       add(kind, value, end);
     }
     const word = tokens[at];
-    if (!here.size && /^([1-9][0-9]*|0)$/.test(word)) add("NUMBER", Number(word), at + 1);
+    if (!here.size && /^([1-9][0-9]*|0)$/.test(word))
+      add("NUMBER", Number(word), at + 1);
     if (gaps.has(at)) here.set("GAP", [["and", at]]);
     return here;
   }
@@ -278,9 +282,7 @@ function misleading({ groups, joints }) {
     if (!placed.slice(0, i).every(Boolean) && !(front.sure && front.verb)) {
       // "a circle, upper left a star" may be the circle's place, or relative to it
       const before = groups.at(i - 1).shape;
-      return refusal(
-        `may mean '${front.position}' of the picture or of the ${before}`,
-      );
+      return refusal(`may mean '${front.position}' of the picture or of the ${before}`);
     }
   }
   const clauses = groups.filter((g) => g.front === null).map((g) => g.clause);
@@ -399,7 +401,9 @@ function normalised(caption) {
  */
 export function parse(caption) {
   if (!CONTENT.test(caption)) {
-    throw new CaptionError("caption must not be empty. Write at least a shape, e.g. 'a star'.");
+    throw new CaptionError(
+      "caption must not be empty. Write at least a shape, e.g. 'a star'.",
+    );
   }
   caption = caption.trim();
   if ([...caption].length > MOST_CHARACTERS) {

@@ -3,7 +3,15 @@
 
 import world from "../../models/world.mjs";
 import { coverage } from "./drawing.mjs";
-import { argmin, averaged, blurred, clamp, distance2, gaussian, totals } from "./numbers.mjs";
+import {
+  argmin,
+  averaged,
+  blurred,
+  clamp,
+  distance2,
+  gaussian,
+  totals,
+} from "./numbers.mjs";
 
 const { SHAPES, SIZES, UNITS } = world.world;
 const {
@@ -111,7 +119,10 @@ function background(planes) {
       let total = 0;
       const moved = [0, 0, 0];
       for (let p = 0; p < PIXELS; p++) {
-        const away = centre.reduce((sum, value, c) => sum + (planes[c][p] - value) ** 2, 0);
+        const away = centre.reduce(
+          (sum, value, c) => sum + (planes[c][p] - value) ** 2,
+          0,
+        );
         const weight = Math.exp(-away / (2 * 0.2 ** 2));
         total += weight;
         for (let c = 0; c < 3; c++) moved[c] += weight * planes[c][p];
@@ -202,7 +213,13 @@ function pursue(target) {
   }
   // Once more, each with all the others subtracted.
   for (const one of found) {
-    one.code = fit(restOf(target, found.filter((other) => other !== one)), one.coarse);
+    one.code = fit(
+      restOf(
+        target,
+        found.filter((other) => other !== one),
+      ),
+      one.coarse,
+    );
     one.alpha = blurredCoverage(one.code);
     weigh(found, target);
   }
@@ -253,7 +270,13 @@ export function explain(planes, side) {
     energyOf(averaged(part, SIDE, COARSE_SIDE)),
   );
   return {
-    codes: kept.map(({ code: [shape, , size, x, y], colour }) => [shape, colour, size, x, y]),
+    codes: kept.map(({ code: [shape, , size, x, y], colour }) => [
+      shape,
+      colour,
+      size,
+      x,
+      y,
+    ]),
     ground,
     explained: clamp(1 - rest / (total + (3 * LEAST_ENERGY) / BLOCK), 0, 1),
   };

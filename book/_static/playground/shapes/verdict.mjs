@@ -41,7 +41,10 @@ function doubtsOfWhole(evidence, ofObjects) {
   }
   const doubts = more ? { count: limits.REST } : {};
   if (evidence.uneven > limits.UNEVEN) doubts.background = limits.PATCHY;
-  else if (evidence.background.distance > limits.UNNAMED || !clear(evidence.background)) {
+  else if (
+    evidence.background.distance > limits.UNNAMED ||
+    !clear(evidence.background)
+  ) {
     doubts.background = limits.GROUND;
   }
   return doubts;
@@ -55,7 +58,9 @@ function doubtsOfWhole(evidence, ofObjects) {
  */
 export function read(pixels, side) {
   const planes = [0, 1, 2].map((c) =>
-    pixels.slice(c * side ** 2, (c + 1) * side ** 2).map((v) => Math.min(Math.max(v, -1), 1)),
+    pixels
+      .slice(c * side ** 2, (c + 1) * side ** 2)
+      .map((v) => Math.min(Math.max(v, -1), 1)),
   );
   const { evidence, codes } = look(planes, side, explain(planes, side));
   return {
@@ -98,7 +103,8 @@ function permutations(of, count) {
 
 // All ways to pair as many of the wanted with as many of the shown as possible.
 function matchings(wanted, shown) {
-  if (shown >= wanted) return permutations(shown, wanted).map((way) => way.map((s, w) => [w, s]));
+  if (shown >= wanted)
+    return permutations(shown, wanted).map((way) => way.map((s, w) => [w, s]));
   return permutations(wanted, shown).map((way) => way.map((w, s) => [w, s]));
 }
 
@@ -129,16 +135,27 @@ export function judge(demand, seen) {
       demand.relation !== null &&
       partner.has(0) &&
       partner.has(1) &&
-      holds(demand.relation, seen.objects[partner.get(0)], seen.objects[partner.get(1)]) &&
+      holds(
+        demand.relation,
+        seen.objects[partner.get(0)],
+        seen.objects[partner.get(1)],
+      ) &&
       // of things that have no shape nobody could say which stands where
       ![0, 1].some((w) => "shape" in doubts[partner.get(w)]);
     const scores = pairs.map(([w, s]) => met[w][s]);
-    const value = [scores.flat().filter(Boolean).length + related, scores.filter(([shape]) => shape).length];
-    if (value[0] > best.value[0] || (value[0] === best.value[0] && value[1] > best.value[1])) {
+    const value = [
+      scores.flat().filter(Boolean).length + related,
+      scores.filter(([shape]) => shape).length,
+    ];
+    if (
+      value[0] > best.value[0] ||
+      (value[0] === best.value[0] && value[1] > best.value[1])
+    ) {
       best = { value, pairs, related };
     }
   }
-  const reached = new Set(best.pairs.map(([w]) => wanted[w])).size === demand.objects.length;
+  const reached =
+    new Set(best.pairs.map(([w]) => wanted[w])).size === demand.objects.length;
   const verdict = { count: seen.objects.length === wanted.length };
   OF_OBJECTS.forEach((name, column) => {
     if (demand.objects.some((group) => group[name] !== null)) {
@@ -146,7 +163,8 @@ export function judge(demand, seen) {
     }
   });
   if (demand.relation !== null) verdict.relation = best.related;
-  if (demand.background !== null) verdict.background = seen.background === demand.background;
+  if (demand.background !== null)
+    verdict.background = seen.background === demand.background;
   const reasons = {};
   for (const name of ATTRIBUTES) {
     if (!(name in verdict)) continue;
