@@ -173,7 +173,8 @@ def _check(path: Path, graph: Graph) -> None:
             expected = graph.module(*inputs.values())
         got = session.run(None, {name: v.numpy() for name, v in inputs.items()})
         for name, ours, theirs in zip(graph.outputs, expected, got, strict=True):
-            gap = (ours.float() - torch.from_numpy(theirs).float()).abs().max().item()
+            ours = ours.float()  # of masks as well
+            gap = (ours - torch.from_numpy(theirs).float()).abs().max().item()
             gap /= max(1.0, ours.abs().max().item())
             if gap > TOLERANCE:
                 raise ExportError(

@@ -53,10 +53,10 @@ class Playground {
     }
     this.part("link").addEventListener("click", () => this.copyLink());
     window.addEventListener("hashchange", () => this.restore());
+    this.say("");
     this.chooseModel();
     this.restore();
     this.form.hidden = false;
-    this.say("");
   }
 
   part(name) {
