@@ -43,15 +43,28 @@ function product(...axes) {
   );
 }
 
-// Renders to explain pictures with, each scaled to energy one.
-function rendersOf(codes, draw, size) {
-  const renders = new Float32Array(codes.length * size);
-  codes.forEach((code, n) => {
+// Renders to explain pictures with, each scaled to energy one: the pixels that it
+// covers, one render after the other, and where each begins.
+function rendersOf(codes, draw) {
+  const starts = [0];
+  const pixels = [];
+  const values = [];
+  for (const code of codes) {
     const drawn = draw(code);
     const length = Math.sqrt(drawn.reduce((sum, value) => sum + value ** 2, 0));
-    for (let p = 0; p < size; p++) renders[n * size + p] = drawn[p] / length;
-  });
-  return { codes, renders, size };
+    drawn.forEach((value, pixel) => {
+      if (!value) return;
+      pixels.push(pixel);
+      values.push(value / length);
+    });
+    starts.push(pixels.length);
+  }
+  return {
+    codes,
+    starts,
+    pixels: Uint16Array.from(pixels),
+    values: Float32Array.from(values),
+  };
 }
 
 let dictionary = null;
@@ -75,31 +88,27 @@ function words() {
       coarse: rendersOf(
         product(shapes, [0], sizes, COARSE, COARSE, [0]),
         (code) => coverage(code, COARSE_SIDE),
-        COARSE_SIDE ** 2,
       ),
-      fine: rendersOf(
-        product(shapes, [0], sizes, FINE, FINE, [...BLURS.keys()]),
-        cut,
-        WINDOW ** 2,
-      ),
+      fine: rendersOf(product(shapes, [0], sizes, FINE, FINE, [...BLURS.keys()]), cut),
     };
   }
   return dictionary;
 }
 
-// The render that explains most of planes of the same size, and how much.
-function bestMatch({ codes, renders, size }, [red, green, blue]) {
+// The render that explains most of planes of its size, and how much.
+function bestMatch({ codes, starts, pixels, values }, [red, green, blue]) {
   let best = 0;
   let most = -1;
-  for (let n = 0, at = 0; n < codes.length; n++) {
+  for (let n = 0; n < codes.length; n++) {
     let r = 0;
     let g = 0;
     let b = 0;
-    for (let p = 0; p < size; p++, at++) {
-      const value = renders[at];
-      r += value * red[p];
-      g += value * green[p];
-      b += value * blue[p];
+    for (let at = starts[n], end = starts[n + 1]; at < end; at++) {
+      const value = values[at];
+      const pixel = pixels[at];
+      r += value * red[pixel];
+      g += value * green[pixel];
+      b += value * blue[pixel];
     }
     const energy = r * r + g * g + b * b;
     if (energy > most) {
