@@ -223,7 +223,8 @@ def test_demands_and_refusals_are_those_of_parse(page):
 
 def _reason(message: str) -> str:
     """Why a caption is refused, without words like those and names of symbols."""
-    reason = message.split(". Shapes: ")[0].split("; got ")[0].split(". Write at")[0]
+    reason = message.removeprefix("caption ").split("; got ")[0]
+    reason = re.sub(r": (['\"]).*?\1\. Shapes: .*", "", reason, flags=re.DOTALL)
     reason = re.sub(r" \(did you mean .*?\)", "", reason)
     reason = re.sub(r"('.') \([a-z -]+\)", r"\1", reason)
     return reason.replace('"', "'").replace("\\n", "\n")

@@ -8,7 +8,6 @@ const MOST_STEPS = 1000;
 const MOST_GUIDANCE = 1000;
 const MOST_SEED = 2 ** 32 - MOST_PICTURES;
 
-const SCALE = 3; // CSS pixels of a pixel
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
 const sum = (numbers) => Object.values(numbers).reduce((total, n) => total + n, 0);
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
@@ -44,7 +43,7 @@ class Playground {
     }
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.draw();
+      if (!this.isBusy) this.draw();
     });
     this.fields.model.addEventListener("change", () => this.chooseModel());
     for (const language of ["en", "zh"]) {
@@ -93,7 +92,7 @@ class Playground {
     }
     const size =
       `${(parameters / 1e6).toFixed(1)} million parameters, taught captions of ` +
-      (taught > 1 ? `one to ${taught} objects` : "one object");
+      ["one object", "one or two objects"][taught - 1];
     const weights = sum(bytes);
     const toLoad = this.loaded.has(this.fields.model.value)
       ? "It is loaded."
@@ -217,7 +216,6 @@ class Playground {
       this.say(field ? error.message : `That failed: ${error.message}`, true);
       if (field) {
         this.fields[field].setAttribute("aria-invalid", "true");
-        this.busy(false);
         this.fields[field].focus();
       }
     } finally {
@@ -225,9 +223,10 @@ class Playground {
     }
   }
 
+  // The button keeps the focus, and does nothing while something is drawn.
   busy(isBusy) {
-    this.part("draw").disabled = isBusy;
-    this.fields.model.disabled = isBusy;
+    this.isBusy = isBusy;
+    this.part("draw").setAttribute("aria-disabled", String(isBusy));
     this.part("results").setAttribute("aria-busy", String(isBusy));
     if (!isBusy) this.part("progress").hidden = true;
   }
@@ -317,7 +316,7 @@ function notes({ words, unknown, cut }, demand, why, { taught }) {
         `at most ${taught}.`,
     );
   }
-  if (why) found.push(`No verdict, for the measure refuses the caption: ${why}`);
+  if (why) found.push(`No verdict: the caption ${why}.`);
   return found;
 }
 
@@ -343,14 +342,13 @@ function figure(drawn, judged, words, seed) {
   return made;
 }
 
-function canvasOf(side, scale, label, colourAt) {
+function canvasOf(side, label, colourAt) {
   const canvas = element("canvas", {
     width: side,
     height: side,
     role: "img",
     "aria-label": label,
   });
-  canvas.style.width = `${side * scale}px`;
   const data = new ImageData(side, side);
   for (let at = 0; at < side * side; at++)
     data.data.set([...colourAt(at), 255], 4 * at);
@@ -361,7 +359,7 @@ function canvasOf(side, scale, label, colourAt) {
 const byte = (value) => Math.round((Math.min(Math.max(value, -1), 1) + 1) * 127.5);
 
 const picture = ({ pixels, side }, label) =>
-  canvasOf(side, SCALE, label, (at) =>
+  canvasOf(side, label, (at) =>
     [0, 1, 2].map((channel) => byte(pixels[channel * side * side + at])),
   );
 
@@ -379,7 +377,7 @@ function wordMaps({ maps }, words) {
     return element(
       "li",
       {},
-      canvasOf(side, 2, label, grey),
+      canvasOf(side, label, grey),
       element("span", {}, words[i]),
     );
   });

@@ -5,8 +5,7 @@ import * as grammars from "../../models/grammar.mjs";
 import world from "../../models/world.mjs";
 import { canonical, objectDemand, told } from "./demand.mjs";
 
-const { SHAPES, COLOURS, SIZES, POSITIONS, RELATIONS, BACKGROUNDS, MAX_OBJECTS } =
-  world.world;
+const { BACKGROUNDS, MAX_OBJECTS } = world.world;
 const { MOST_CHARACTERS, LONGER, ADVICE_ON, PLAIN } = world.parsing;
 
 const HANZI = "\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff";
@@ -16,7 +15,7 @@ const CONTENT = /[^\s.,;:!?。，、；：！？…]/u;
 
 const tokensOf = (text) => text.match(TOKEN) ?? [];
 
-// A caption that is refused; its message is the reason.
+// A caption that is refused; its message goes on after "the caption".
 export class CaptionError extends Error {}
 
 const refusal = (why, meant = true) => ({ why, meant });
@@ -338,16 +337,6 @@ function demandOf(core, grounds) {
 
 // ----------------------------------------------------------------------------- errors
 
-function error(why, caption) {
-  return new CaptionError(
-    `caption ${why}: '${caption}'. Shapes: ${SHAPES.join(", ")}; colours: ` +
-      `${COLOURS.join(", ")}; sizes: ${SIZES.join(", ")}; positions: ` +
-      `${POSITIONS.join(", ")}; relations of two objects: ${RELATIONS.join(", ")}; ` +
-      `backgrounds: ${BACKGROUNDS.join(", ")}. Write for example 'a large red star ` +
-      `left of a small blue circle' or '左上角有一个红色的五角星'.`,
-  );
-}
-
 function unknown(word, known) {
   if (Object.hasOwn(ADVICE_ON, word)) {
     return `has a word that Shapes does not know, '${word}'; ${ADVICE_ON[word]}`;
@@ -401,17 +390,14 @@ function normalised(caption) {
  */
 export function parse(caption) {
   if (!CONTENT.test(caption)) {
-    throw new CaptionError(
-      "caption must not be empty. Write at least a shape, e.g. 'a star'.",
-    );
+    throw new CaptionError("must not be empty");
   }
   caption = caption.trim();
   if ([...caption].length > MOST_CHARACTERS) {
-    const begin = [...caption].slice(0, 40).join("");
-    throw error(`is longer than ${MOST_CHARACTERS} characters`, begin);
+    throw new CaptionError(`is longer than ${MOST_CHARACTERS} characters`);
   }
   const text = normalised(caption);
-  if (text.includes("\n")) throw error("has more than one line", caption);
+  if (text.includes("\n")) throw new CaptionError("has more than one line");
   const language = new RegExp(`[${HANZI}]`).test(text) ? "zh" : "en";
   const tokens = tokensOf(text);
   const gaps = new Set();
@@ -428,9 +414,9 @@ export function parse(caption) {
   const stranger = chart.stranger();
   if (stranger !== null) {
     if (language === "zh" && grammar("en").known.has(stranger)) {
-      throw error(`mixes two languages, '${stranger}' and Chinese`, caption);
+      throw new CaptionError(`mixes two languages, '${stranger}' and Chinese`);
     }
-    throw error(unknown(stranger, chart.grammar.known), caption);
+    throw new CaptionError(unknown(stranger, chart.grammar.known));
   }
   const demands = new Map();
   const refusals = [];
@@ -444,8 +430,8 @@ export function parse(caption) {
   if (demands.size === 1 && !meant.length) return [...demands.values()][0];
   if (demands.size > 1) {
     const ways = [...demands.values()].map((one) => `'${told(one)}'`).join(" or ");
-    throw error(`can be read in ${demands.size} ways, as ${ways}`, caption);
+    throw new CaptionError(`can be read in ${demands.size} ways, as ${ways}`);
   }
-  if (refusals.length) throw error((meant.length ? meant : refusals)[0].why, caption);
-  throw error(whereItEnds(chart, tokens, language), caption);
+  if (refusals.length) throw new CaptionError((meant.length ? meant : refusals)[0].why);
+  throw new CaptionError(whereItEnds(chart, tokens, language));
 }

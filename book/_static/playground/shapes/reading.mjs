@@ -85,9 +85,8 @@ function words() {
       return inner;
     };
     dictionary = {
-      coarse: rendersOf(
-        product(shapes, [0], sizes, COARSE, COARSE, [0]),
-        (code) => coverage(code, COARSE_SIDE),
+      coarse: rendersOf(product(shapes, [0], sizes, COARSE, COARSE, [0]), (code) =>
+        coverage(code, COARSE_SIDE),
       ),
       fine: rendersOf(product(shapes, [0], sizes, FINE, FINE, [...BLURS.keys()]), cut),
     };
