@@ -68,7 +68,8 @@ def main(folder: Path = MODELS) -> None:
         said = {"label": offer.label, "draws": offer.draws, "taught": taught}
         models.append({**entry, **said})
     world = before.get("world", {})
-    made_of = _hash(_sources(ROOT / "mmgen" / "data" / "shapes", Path(__file__).parent))
+    own = Path(__file__).with_name("shapes_in_javascript.py")
+    made_of = _hash(_sources(ROOT / "mmgen" / "data" / "shapes", own))
     if world.get("made_of") != made_of or not _there(world, folder):
         world = {"made_of": made_of, **export_world(folder)}
     sizes = {path.name: path.stat().st_size for path in RUNTIME.glob("*.wasm")}
