@@ -187,7 +187,7 @@ class VariancePreservingPath(Path):
 
     Source:
         Ho et al. 2020, eq. 4; Song et al., *Score-Based Generative Modeling through
-        SDEs*, ICLR 2021, appendix C, eq. 33; Nichol and Dhariwal, *Improved
+        SDEs*, ICLR 2021, appendix C; Nichol and Dhariwal, *Improved
         Denoising Diffusion Probabilistic Models*, ICML 2021, eq. 17.
     """
 
