@@ -32,7 +32,7 @@ PUBLISHED = (
             time_mean=-1.0,
             guidance=3.0,
         ),
-        replace(ON_CPU, steps=5000, batch_size=32),
+        replace(ON_CPU, steps=4500, batch_size=32, channels_last=True),
         measured=SHAPES,
     ),
     Preset(
