@@ -303,21 +303,25 @@ def _labels_read(asked: Asked) -> dict[str, Any]:
 
 
 def _reconstruction(asked: Asked) -> dict[str, Any]:
-    """What is left of the real pictures when they were codes, and what codes cost."""
+    """What is left of the real pictures when they were codes, and what codes cost.
+
+    Of an autoencoder without codes: what its vectors leave, and can tell at most.
+    """
     from mmgen.layers.quantise import usage
     from mmgen.metrics import semantic_accuracy
 
     sampler, samples = asked.sampler, asked.samples
-    codes = sampler.encode(samples.images)
-    again = sampler.decode(codes).cpu()
+    found: dict[str, Any] = {}
+    if math.isfinite(sampler.bits):  # without codes and without noise there is no end
+        found["bits"] = sampler.bits
+    if sampler.has_codes:
+        codes = sampler.encode(samples.images)
+        again = sampler.decode(codes).cpu()
+        found["codes_used"], found["perplexity"] = usage(codes, sampler.codes)
+    else:
+        again = sampler.reconstruct(samples.images).cpu()
     wrong = (again - samples.images.cpu()).square().mean()
-    used, perplexity = usage(codes, sampler.codes)
-    found: dict[str, Any] = {
-        "bits": sampler.bits,
-        "psnr": float(10 * torch.log10(4 / wrong)),  # dB, of a range of 2
-        "codes_used": used,
-        "perplexity": perplexity,
-    }
+    found["psnr"] = float(10 * torch.log10(4 / wrong))  # dB, of a range of 2
     if isinstance(asked.dataset, ShapesDataset):
         found |= semantic_accuracy(again, samples.captions).to_json()
     return found

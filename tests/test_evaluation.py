@@ -113,7 +113,7 @@ class Chatterer(Captioner):
 class Copier:
     """Pictures to the four codes of their place in a list, and nearly back."""
 
-    bits, codes = 12.0, 8  # four of three bits each
+    bits, codes, has_codes = 12.0, 8, True  # four of three bits each
 
     def __init__(self, dataset: CaptionedDataset, error: float) -> None:
         self.images, self.error = dataset.batch(range(len(dataset))).images, error
@@ -175,10 +175,23 @@ def test_a_bad_copy_is_seen_to_be_one(shapes: CaptionedDataset) -> None:
     assert left["psnr"] == pytest.approx(float(10 * torch.log10(4 / squares)))
 
 
-def test_an_autoencoder_without_codes_is_told_so(shapes: CaptionedDataset) -> None:
-    config = VQVAEConfig(quantiser="none", channels=4, depth=1)
-    with pytest.raises(MmgenError, match=r'no codes: .*quantiser="none"'):
-        measure(VQVAESampler(config, SIZE), shapes, 8, 0, "cpu")
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_an_autoencoder_without_codes(shapes: CaptionedDataset, noise: float) -> None:
+    """It has no table of codes to be used, and bits only through its noise."""
+    torch.manual_seed(0)
+    config = VQVAEConfig(quantiser="none", code_dim=2, noise=noise, channels=4, depth=1)
+    sampler = VQVAESampler(config, SIZE).eval()
+    left = measure(sampler, shapes, 8, 0, "cpu")["reconstruction"]
+    images = shapes.batch(range(8)).images
+    wrong = (sampler.reconstruct(images) - images).square().mean()
+    assert left["psnr"] == pytest.approx(float(10 * torch.log10(4 / wrong)), abs=1e-3)
+    assert "overall" in left and "codes_used" not in left
+    if noise:
+        # of a fresh channel, whose covariance is the identity
+        places = (SIZE // config.reduction) ** 2
+        assert left["bits"] == pytest.approx(places * math.log2(1 + 1 / 0.25))
+    else:
+        assert "bits" not in left
 
 
 def test_a_matcher_is_asked_both_ways_about_real_pictures(

@@ -358,7 +358,7 @@ def test_the_graphs_of_a_flow_draw_what_it_samples(tools, tmp_path):
     sampler.half().float()  # as published: in half precision nothing is lost
     entry = tools[0].export(sampler, "tiny", tmp_path)
     assert entry["noise"] == [4, 4, 4] and entry["unconditional"]
-    assert entry["options"] == {"steps": config.steps, "guidance": config.guidance}
+    assert entry["options"] == {"steps": config.draw_steps, "guidance": config.guidance}
     runs = {
         role: onnxruntime.InferenceSession(tmp_path / file)
         for role, file in entry["graphs"].items()

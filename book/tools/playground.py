@@ -131,7 +131,7 @@ def export(sampler: Any, name: str, folder: Path = MODELS) -> dict[str, Any]:
     if of_steps:
         entry["noise"] = [sampler.channels, sampler.side, sampler.side]
         entry["options"] = {
-            "steps": sampler.config.steps,
+            "steps": sampler.config.draw_steps,
             "guidance": sampler.config.guidance,
         }
         # guidance and the empty caption need a model that met it in its training

@@ -252,6 +252,11 @@ class VQVAESampler(Sampler):
         self.side = image_size // config.reduction  # h = w of the grid
 
     @property
+    def has_codes(self) -> bool:
+        """Whether a quantiser stands between encoder and decoder."""
+        return self.model.quantiser is not None
+
+    @property
     def codes(self) -> int:
         """K, the size of the codebook.
 

@@ -66,7 +66,7 @@ class FlowConfig:
     text_depth: int = 2  # blocks over the words
     caption_dropout: float = 0.1  # share of captions left out, which guidance needs
     guidance: float = 1.0  # of drawing, where nothing else is asked for
-    steps: int = 25  # of drawing, where nothing else is asked for
+    draw_steps: int = 25  # of drawing, where nothing else is asked for
     time_mean: float = -0.5  # m of logit-normal training times: below 0 toward noise
     time_deviation: float = 1.2  # d of them
     learning_rate: float = 1e-3  # of AdamW
@@ -75,7 +75,7 @@ class FlowConfig:
     def __post_init__(self) -> None:
         check_caption_dropout(self.caption_dropout)
         check_guidance(self.guidance, self.caption_dropout)
-        time_grid(self.steps)  # refuses what cannot be drawn with
+        time_grid(self.draw_steps)  # refuses what cannot be drawn with
         if not math.isfinite(self.time_mean):
             raise ValueError(f"time_mean must be a number; got {self.time_mean}.")
         require_positive(

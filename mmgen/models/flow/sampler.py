@@ -212,7 +212,7 @@ class FlowSampler(CaptionSampler):
         Raises:
             ValueError: as for ``edit``, or a time or a mask without latents.
         """
-        steps = self.config.steps if steps is None else steps
+        steps = self.config.draw_steps if steps is None else steps
         scale = self.config.guidance if guidance is None else guidance
         check_guidance(scale, self.config.caption_dropout)
         times = time_grid(steps, begin)

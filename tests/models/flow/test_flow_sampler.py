@@ -24,13 +24,13 @@ SIZE = 3 * 4 * 4  # numbers of the latents of a picture
 @pytest.fixture(scope="module")
 def small() -> FlowSampler:
     """Latents of (3, 4, 4), four steps."""
-    return sampler(steps=4)
+    return sampler(draw_steps=4)
 
 
 @pytest.fixture(scope="module")
 def pixels() -> FlowSampler:
     """Pictures of 16 pixels as they are, four steps."""
-    return sampler(steps=4, **PIXELS)
+    return sampler(draw_steps=4, **PIXELS)
 
 
 def test_it_can_do_what_it_says(small: FlowSampler, pixels: FlowSampler) -> None:
@@ -82,7 +82,7 @@ def test_it_solves_the_equation_of_its_network(small: FlowSampler) -> None:
 
 
 def test_guidance_one_is_none_and_the_configs_is_taken(small: FlowSampler) -> None:
-    model = sampler(steps=4, guidance=3.0)  # of the same weights
+    model = sampler(draw_steps=4, guidance=3.0)  # of the same weights
     plain = small.draw(CAPTIONS)
     assert torch.equal(model.draw(CAPTIONS, guidance=1.0), plain)
     assert torch.equal(small.draw(CAPTIONS, guidance=1.0), plain)
@@ -115,7 +115,7 @@ def test_an_empty_caption_is_the_unconditional_model(small: FlowSampler) -> None
     assert lengths.tolist() == [3, 0, 2] and not tokens[1].any()
     mixed = small.draw(["a red star", ""], seed=3)
     assert torch.isfinite(mixed).all()
-    never = sampler(steps=2, caption_dropout=0.0)
+    never = sampler(draw_steps=2, caption_dropout=0.0)
     never.sample(CAPTIONS)
     with pytest.raises(ValueError, match="never met the empty caption"):
         never.sample(["a star", ""])

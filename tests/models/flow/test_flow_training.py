@@ -113,7 +113,7 @@ def test_twenty_steps_lower_the_loss(kind: str) -> None:
 @pytest.mark.slow
 def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     data, codes = world(), str(autoencoder_run(tmp_path / "codes"))
-    config = FlowConfig(tokenizer=codes, steps=3, learning_rate=0.01, **SIZES)
+    config = FlowConfig(tokenizer=codes, draw_steps=3, learning_rate=0.01, **SIZES)
     training = TrainingConfig(steps=8, batch_size=8, ema_decay=0.9, **QUIET)
 
     def fresh() -> Any:
