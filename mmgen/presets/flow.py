@@ -7,7 +7,7 @@ from dataclasses import replace
 from mmgen.models.flow import FlowConfig
 from mmgen.presets import Preset
 from mmgen.presets.datasets import begun
-from mmgen.presets.measured import EMOJI, SHAPES
+from mmgen.presets.measured import SHAPES
 from mmgen.presets.writers import ON_CPU, writing_defaults
 
 
@@ -35,13 +35,5 @@ PUBLISHED = (
         ),
         replace(ON_CPU, steps=3600, batch_size=32, channels_last=True),
         measured=SHAPES,
-    ),
-    Preset(
-        "flow-emoji64",
-        "flow",
-        {**begun("emoji", 64, "both"), "split_by": "combination"},
-        FlowConfig(tokenizer="vq-emoji64", aligned="align-emoji64", guidance=3.0),
-        replace(ON_CPU, steps=6000),
-        measured=EMOJI,
     ),
 )

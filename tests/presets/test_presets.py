@@ -48,7 +48,9 @@ REFUSED = {
         for name in ("emoji", "cub", "coco")
     },
 }
-SHORTER = {"vqvae": "vq"}  # than its method's, the family of a weight's name
+# The family of a weight's name, where it is shorter than the method's; an autoencoder
+# without codes quantises nothing.
+SHORTER = {"vqvae": "(vq|ae)"}
 BOOKKEEPING = {
     *("accelerator", "devices", "strategy", "checkpoint_every", "log_every"),
     *("sample_every", "workers", "max_minutes", "compile", "channels_last"),
