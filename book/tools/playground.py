@@ -150,14 +150,14 @@ def export(sampler: Any, name: str, folder: Path = MODELS) -> dict[str, Any]:
 def flow_graphs(sampler: Any) -> dict[str, Any]:
     """A flow in three graphs, between which the page does the arithmetic of a solver.
 
-    The caption is read once for all steps; ``sampler.graph()`` reads it in each.
+    The caption is read once for all steps; ``sampler.step_graph()`` reads it in each.
     """
     import torch
 
     from mmgen.models.flow.networks import Words
     from mmgen.sampling import Graph
 
-    step = sampler.graph().inputs
+    step = sampler.step_graph().inputs
     captions = {name: step[name] for name in ("tokens", "lengths")}
     with torch.no_grad():
         words = sampler.network.read(**captions)

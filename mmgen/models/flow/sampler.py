@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from mmgen.models.flow.solvers import (
     Field,
     Held,
     Solver,
+    euler_step,
     solve,
     time_grid,
 )
@@ -278,6 +280,28 @@ class FlowSampler(CaptionSampler):
         return field
 
     def graph(self) -> Graph:
+        """Tokens, lengths and noise to a picture, all steps in one.
+
+        They are Euler's, as many and as guided as the config says.
+        """
+        inputs = example_captions(self.vocabulary, self.max_tokens)
+        size = self.channels * self.side**2
+        generator = torch.Generator().manual_seed(1)
+        inputs["noise"] = torch.randn(EXAMPLES, size, generator=generator)
+        # as numbers: a graph that is traced cannot look at a tensor
+        times = time_grid(self.config.draw_steps).tolist()
+        scale = self.config.guidance
+
+        def draw(tokens: Tensor, lengths: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+            points = noise.view(-1, self.channels, self.side, self.side)
+            field = self._field(tokens, lengths, scale)
+            for now, then in pairwise(times):
+                points = euler_step(field, points, now, then)
+            return (self.space.decode(points),)
+
+        return Graph.of(self, draw, inputs, ("image",))
+
+    def step_graph(self) -> Graph:
         """The velocity of one step: a caption, a point and its time.
 
         For guidance it is asked twice, the second time with length 0.

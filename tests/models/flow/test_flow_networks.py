@@ -338,7 +338,7 @@ def test_sizes_that_do_not_fit(changes: dict[str, Any], said: str) -> None:
         ({"caption_dropout": 1.0}, r"caption_dropout must lie in \[0, 1\); got 1.0"),
         ({"guidance": -1.0}, r"guidance must lie in 0\.\.1000.*got -1.0"),
         ({"caption_dropout": 0.0, "guidance": 2.0}, "trained with empty captions"),
-        ({"steps": 0}, r"steps must lie in 1\.\.1000; got 0"),
+        ({"draw_steps": 0}, r"steps must lie in 1\.\.1000; got 0"),
         ({"time_deviation": 0.0}, "time_deviation must be above 0; got 0.0"),
         ({"time_mean": float("nan")}, "time_mean must be a number; got nan"),
         ({"patch": 0}, "patch must be above 0; got 0"),

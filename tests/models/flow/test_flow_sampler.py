@@ -248,9 +248,10 @@ def test_a_file_takes_the_steps_that_sample_takes(
 ) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    from mmgen.export import export_onnx
+    from mmgen.export import export_graph
 
-    session = onnxruntime.InferenceSession(export_onnx(small, tmp_path / "flow.onnx"))
+    path = export_graph(small.step_graph(), tmp_path / "step.onnx", {})
+    session = onnxruntime.InferenceSession(path)
     noise = seeded_noise(1, SIZE, seed=9)
     tokens, length = small.vocabulary.encode(CAPTIONS[1:2], small.max_tokens)
 
@@ -267,3 +268,22 @@ def test_a_file_takes_the_steps_that_sample_takes(
     expected = small.draw(CAPTIONS[1:2], noise=noise, guidance=2.0)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
     assert LinearPath().point(found, found, torch.ones(1)).shape == found.shape
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["transformer", "unet"])
+def test_a_file_draws_what_sample_draws(network: str, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    from mmgen.export import export_onnx
+
+    model = sampler(draw_steps=2, guidance=2.0, network=network)
+    session = onnxruntime.InferenceSession(export_onnx(model, tmp_path / "flow.onnx"))
+    size = model.channels * model.side**2
+    noise = seeded_noise(1, size, seed=9)
+    tokens, length = model.vocabulary.encode(CAPTIONS[1:2], model.max_tokens)
+    given = {"tokens": tokens, "lengths": length, "noise": noise}
+    feed = {name: value.numpy() for name, value in given.items()}
+    found = torch.from_numpy(session.run(["image"], feed)[0])
+    expected = model.sample(CAPTIONS[1:2], noise=noise)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
