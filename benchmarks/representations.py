@@ -1,7 +1,9 @@
 """What three kinds of shared space know: contrastive, autoencoder, variational.
 
 ``python -m benchmarks.representations`` puts test scenes of Shapes and their captions
-into the spaces of three published models and asks of each:
+into the spaces of three models and asks of each what follows below. Two of them are
+published; the autoencoder is to be trained first: ``mmgen train bimodal --scale full
+--out runs/bimodal-shapes64``.
 
 - a linear **probe** for every fact, fitted on pictures of the training set: does it
   read the fact from new pictures, and, without another fit, from captions that say it?
@@ -37,13 +39,11 @@ from mmgen.metrics.retrieval import DIRECTIONS
 from mmgen.models.multimodal_vae import MultimodalVAESampler
 from mmgen.pretrained import load
 
-MODELS = {
-    "contrastive": "align-shapes64",
-    "autoencoder": "bimodal-shapes64",
-    "variational": "mvae-shapes64",
-}
+SLOW = "one of its models must be trained first"  # so make bench leaves it out
 RIDGE = 1e-3  # of a probe, times the number of samples
 CANDIDATES = 100
+# in a scene that a model's training showed
+OBJECTS = {"contrastive": (1, 2), "autoencoder": (1, 2), "variational": (1,)}
 
 
 class Space(Protocol):
@@ -210,13 +210,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--fit", type=int, default=4000)
     parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--autoencoder", default="runs/bimodal-shapes64")
     given = parser.parse_args()
+    models = {
+        "contrastive": "align-shapes64",
+        "autoencoder": given.autoencoder,
+        "variational": "mvae-shapes64",
+    }
     report: dict[str, Any] = {}
-    for kind, name in MODELS.items():
+    for kind, name in models.items():
         model = load(name)
         space = Means(model) if isinstance(model, MultimodalVAESampler) else model
         report[kind] = {"model": name}
-        for objects in model.card["data"]["options"]["objects"]:
+        for objects in OBJECTS[kind]:
             found = measure(space, objects, 64, given.fit, given.count)
             report[kind][str(objects)] = found
             retrieved = found["image_to_text"]["value"]
