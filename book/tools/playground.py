@@ -154,7 +154,7 @@ def flow_graphs(sampler: Any) -> dict[str, Any]:
     """
     import torch
 
-    from mmgen.models.flow.networks import Words
+    from mmgen.models.flow import Words
     from mmgen.sampling import Graph
 
     step = sampler.step_graph().inputs

@@ -11,8 +11,14 @@ Peebles and Xie, *Scalable Diffusion Models with Transformers*, ICCV 2023.
 """
 
 from mmgen.models.flow.latents import CodeLatents, GridLatents, PixelLatents
-from mmgen.models.flow.networks import FlowBlock, FlowConfig, VelocityTransformer
+from mmgen.models.flow.networks import (
+    FlowBlock,
+    FlowConfig,
+    VelocityTransformer,
+    Words,
+)
 from mmgen.models.flow.paths import (
+    Coefficients,
     Ends,
     LinearPath,
     Path,
@@ -37,6 +43,7 @@ from mmgen.models.flow.unet import VelocityUNet
 
 __all__ = [
     "CodeLatents",
+    "Coefficients",
     "Ends",
     "FlowBlock",
     "FlowConfig",
@@ -50,6 +57,7 @@ __all__ = [
     "VariancePreservingPath",
     "VelocityTransformer",
     "VelocityUNet",
+    "Words",
     "ancestral_step",
     "ddim_step",
     "discrete_velocity",
