@@ -76,28 +76,43 @@ def _require_sizes(depth: int, **sizes: int) -> None:
 
 
 class GridEncoder(nn.Module):
-    """Pictures to a grid of vectors, each of one square of pixels and of no other.
+    """Pictures to a grid of vectors, each of one square of pixels.
 
-    So the squares of an empty ground all have the same vector, and an object is told by
-    those that it lies in. With convolutions that look further the squares around an
-    object tell of it as well: the codes are as good, and much harder to foresee.
+    Without context a vector tells of its own square and of no other. So the squares of
+    an empty ground all have the same vector, and an object is told by those that it
+    lies in. With convolutions that look further the squares around an object tell of it
+    as well: as codes they are as good, and much harder to foresee one by one. Drawn all
+    at once they are easier: what an object is stands in every square of it, as its
+    colour does, and not in its outline alone.
 
     Args:
         code_dim: D of a vector.
         reduction: side of the square of pixels that a vector stands for.
-        width: features of a square.
-        depth: blocks, each a network for every square by itself.
+        width: features of a square; with context a multiple of 4.
+        depth: blocks, each a network for every square by itself, or with context two
+            3x3 convolutions.
+        context: whether squares look at their neighbours.
 
     Raises:
         ValueError: a size below 1, or a depth below 0.
     """
 
-    def __init__(self, code_dim: int, reduction: int, width: int, depth: int) -> None:
+    def __init__(
+        self,
+        code_dim: int,
+        reduction: int,
+        width: int,
+        depth: int,
+        context: bool = False,
+    ) -> None:
         super().__init__()
         _require_sizes(depth, code_dim=code_dim, reduction=reduction, width=width)
-        self.reduction = reduction
+        self.reduction, self.context = reduction, context
+        if context:
+            check_groups(width)
         self.squares = nn.Conv2d(3, width, reduction, stride=reduction)
-        self.blocks = nn.Sequential(*(SquareBlock(width) for _ in range(depth)))
+        block = ResidualBlock if context else SquareBlock
+        self.blocks = nn.Sequential(*(block(width) for _ in range(depth)))
         self.norm = nn.RMSNorm(width, eps=1e-6)
         self.last = nn.Linear(width, code_dim)
 
@@ -116,8 +131,12 @@ class GridEncoder(nn.Module):
                 f"images must have sides that are multiples of {self.reduction}; got "
                 f"{tuple(images.shape)}."
             )
-        features = self.squares(images).permute(0, 2, 3, 1)  # (B, h, w, C)
-        return self.last(self.norm(self.blocks(features))).permute(0, 3, 1, 2)
+        features = self.squares(images)
+        if self.context:
+            features = self.blocks(features).permute(0, 2, 3, 1)  # (B, h, w, C)
+        else:
+            features = self.blocks(features.permute(0, 2, 3, 1))
+        return self.last(self.norm(features)).permute(0, 3, 1, 2)
 
 
 class GridDecoder(nn.Module):

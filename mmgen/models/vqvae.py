@@ -49,6 +49,7 @@ class VQVAEConfig:
     learned: Literal["average", "gradient"] = "average"  # how the codebook learns
     reduction: int = 8  # side of the square of pixels that a code stands for
     width: int = 256  # features of a square, in the encoder
+    context: bool = False  # whether the encoder's squares look at their neighbours
     patch: int = 4  # side of the squares that the last layer paints as one
     channels: int = 64  # of the decoder's largest map; doubled with each halving
     depth: int = 2  # blocks of the encoder, and of the decoder at the grid of codes
@@ -104,7 +105,9 @@ class VQVAE(nn.Module):
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
         dim, reduction = config.dim, config.reduction
-        self.encoder = GridEncoder(dim, reduction, config.width, config.depth)
+        self.encoder = GridEncoder(
+            dim, reduction, config.width, config.depth, config.context
+        )
         self.quantiser = config.build_quantiser()
         self.channel: GaussianChannel | None = None
         if self.quantiser is None:

@@ -24,7 +24,8 @@ _CONTINUOUS = VQVAEConfig(
     noise=0.2,
     price=0.01,
     reduction=4,
-    width=96,
+    width=64,
+    context=True,
     patch=2,
     channels=32,
 )
