@@ -21,7 +21,7 @@ _EMOJI = replace(_LARGE, codes=1024)
 _CONTINUOUS = VQVAEConfig(
     quantiser="none",
     code_dim=4,
-    noise=0.2,
+    noise=0.4,
     price=0.01,
     reduction=4,
     width=64,
