@@ -33,7 +33,7 @@ PUBLISHED = (
             learning_rate=1.2e-3,
             guidance=3.0,
         ),
-        replace(ON_CPU, steps=3600, batch_size=32, channels_last=True),
+        replace(ON_CPU, steps=4500, batch_size=32, channels_last=True),
         measured=SHAPES,
     ),
 )
