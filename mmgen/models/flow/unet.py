@@ -2,12 +2,15 @@ r"""A network of convolutions at two sizes from a point of the path to a velocit
 
 Convolutions know from the beginning that neighbours belong together; a Transformer has
 to learn it. Attention, to all other places and to the words, stands at the coarse grid.
+The mean over the words joins the time: without it, where and what an object is was
+heard thousands of steps later.
 
 Ronneberger, Fischer and Brox, *U-Net*, MICCAI 2015.
 Ho, Jain and Abbeel, *Denoising Diffusion Probabilistic Models*, NeurIPS 2020.
 Dhariwal and Nichol, *Diffusion Models Beat GANs on Image Synthesis*, NeurIPS 2021.
 Rombach et al., *High-Resolution Image Synthesis with Latent Diffusion Models*, CVPR
 2022.
+Esser et al., *Scaling Rectified Flow Transformers*, ICML 2024: the mean of the words.
 """
 
 from __future__ import annotations
@@ -33,14 +36,16 @@ from mmgen.models.flow.networks import (
 
 
 class TimedBlock(nn.Module):
-    r"""Two 3x3 convolutions beside the identity, between which the time is heard.
+    r"""Two 3x3 convolutions beside the identity, between which it is told something.
 
-    .. math:: x \leftarrow x + F_2\bigl((1 + \gamma_t) \odot
-              \mathrm{norm}(F_1(x)) + \beta_t\bigr)
+    .. math:: x \leftarrow x + F_2\bigl((1 + \gamma) \odot
+              \mathrm{norm}(F_1(x)) + \beta\bigr)
+
+    Scale γ and shift β are functions of what is told: the time and the whole caption.
 
     Args:
         channels: C, a multiple of 4.
-        width: D of the vector of a time.
+        width: D of the vector that is told.
 
     Source:
         Dhariwal and Nichol 2021, section 3.1 (adaptive group normalisation).
@@ -57,7 +62,7 @@ class TimedBlock(nn.Module):
             nn.init.zeros_(parameter)  # a fresh block is the identity
 
     def forward(self, features: Tensor, told: Tensor) -> Tensor:
-        """(B, C, H, W) and vectors (B, D) of times to (B, C, H, W)."""
+        """(B, C, H, W), told vectors (B, D), to (B, C, H, W)."""
         shift, scale = self.modulate(told)[:, :, None, None].chunk(2, dim=1)
         update = self.norm2(self.conv1(silu(self.norm1(features))))
         return features + self.conv2(silu((1 + scale) * update + shift))
@@ -82,24 +87,31 @@ class CoarseBlock(nn.Module):
             nn.init.zeros_(linear.weight)
 
     def forward(
-        self, features: Tensor, told: Tensor, places: Places, words: Words
+        self,
+        features: Tensor,
+        told: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        words: Words,
+        word_rotation: tuple[Tensor, Tensor],
     ) -> Tensor:
         """Features (B, D, h, w) to the same.
 
         Args:
-            told: (B, D) vectors of times.
-            places: of the grid.
-            words: that are read.
+            told: (B, D) vectors of times and captions.
+            rotation, words, word_rotation: as for ``WordAttention``.
         """
         features = self.near(features, told)
         tokens = features.flatten(2).transpose(1, 2)
-        placed: Placed = places(self.norm1(tokens), words)
-        tokens = tokens + self.attention(placed.tokens, placed.rotation, None)
-        placed = places(self.norm2(tokens), words)
-        tokens = tokens + self.reading(
-            placed.tokens, placed.rotation, words, placed.word_rotation
-        )
+        tokens = tokens + self.attention(self.norm1(tokens), rotation, None)
+        asking = self.norm2(tokens)
+        tokens = tokens + self.reading(asking, rotation, words, word_rotation)
         return tokens.transpose(1, 2).reshape(features.shape)
+
+
+def mean_word(words: Words) -> Tensor:
+    """The mean over the words of each caption, (B, D)."""
+    mask = words.mask[:, :, None].to(words.features)
+    return (words.features * mask).sum(dim=1) / mask.sum(dim=1)
 
 
 class VelocityUNet(nn.Module):
@@ -136,6 +148,7 @@ class VelocityUNet(nn.Module):
         self.max_tokens = max_tokens
         self.reader = WordReader(config, vocabulary_size, max_tokens)
         self.time = TimeNetwork(width)
+        self.whole = nn.Linear(width, width)  # of the mean over the words
         self.enter = nn.Conv2d(channels * config.patch**2, fine, 3, padding=1)
         self.down = nn.ModuleList(TimedBlock(fine, width) for _ in range(2))
         self.reduce = nn.Conv2d(fine, width, 4, 2, 1)
@@ -162,13 +175,20 @@ class VelocityUNet(nn.Module):
             ValueError: points of another size.
         """
         check_points(points, self.channels, self.side)
-        told = self.time(time)
+        # What holds for the whole picture is heard by every convolution; which word
+        # belongs where is left to the attention.
+        told = self.time(time) + silu(self.whole(mean_word(words)))
         features = self.enter(pixel_unshuffle(points, self.patch))
         for block in self.down:
             features = block(features, told)
         coarse = self.reduce(features)
+        size = coarse.shape
+        tokens = coarse.flatten(2).transpose(1, 2)
+        placed: Placed = self.places(tokens, words)
+        coarse = placed.tokens.transpose(1, 2).reshape(size)
+        turned = (placed.rotation, words, placed.word_rotation)
         for block in self.coarse:
-            coarse = block(coarse, told, self.places, words)
+            coarse = block(coarse, told, *turned)
         both = torch.cat([features, self.enlarge(coarse)], dim=1)
         features = self.join(both)
         for block in self.up:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from mmgen.layers.transformer import rotation_of
-from mmgen.models.flow import FlowConfig, VelocityTransformer, VelocityUNet
+from mmgen.models.flow import FlowConfig, VelocityTransformer, VelocityUNet, Words
 from mmgen.models.flow.networks import patchify, time_features, unpatchify
-from mmgen.models.flow.unet import velocity_network
+from mmgen.models.flow.unet import mean_word, velocity_network
 from tests.models.flow.tiny_flow import SIZES
 
 
@@ -199,8 +199,10 @@ def test_a_fresh_unet_says_0_and_its_blocks_are_the_identity() -> None:
     fine, coarse = torch.randn(2, 12, 4, 4), torch.randn(2, 24, 2, 2)
     for block in (*made.down, *made.up):
         assert torch.equal(block(fine, told), fine)
+    placed = made.places(coarse.flatten(2).transpose(1, 2), words)
     for block in made.coarse:
-        assert torch.equal(block(coarse, told, made.places, words), coarse)
+        after = block(coarse, told, placed.rotation, words, placed.word_rotation)
+        assert torch.equal(after, coarse)
 
 
 def test_all_of_a_unet_learns_in_a_few_steps() -> None:
@@ -240,32 +242,58 @@ def test_what_a_unet_sees() -> None:
 
 @pytest.mark.parametrize("part", ["attention", "reading"])
 def test_places_reach_every_attention_of_a_unet(part: str) -> None:
-    """Its tokens' rotations and vectors; both taken away, exchanged places stay so."""
+    """By rotation alone; where all places are one, exchanged features stay so."""
     made = unet(depth=1)
     words = made.read(*given()[2:])
     block: Any = made.coarse[0]
-    for linear in (
-        block.near.conv2,
-        *(getattr(block, name).out for name in {"attention", "reading"} - {part}),
-    ):
+    others = {"attention", "reading"} - {part}
+    for linear in (block.near.conv2, *(getattr(block, name).out for name in others)):
         for parameter in linear.parameters():
             torch.nn.init.zeros_(parameter)
     features = torch.randn(2, 24, 2, 2, generator=torch.Generator().manual_seed(3))
     told = torch.randn(2, 24)
 
     def gap() -> float:
-        after = block(features, told, made.places, words)
-        turned = block(features.transpose(2, 3), told, made.places, words)
+        tokens = features.flatten(2).transpose(1, 2)
+        _, *turns = made.places(tokens, words)
+        turns.insert(1, words)
+        after = block(features, told, *turns)
+        turned = block(features.transpose(2, 3), told, *turns)
         return (turned.transpose(2, 3) - after).abs().max().item()
 
-    vectors = made.places.vectors.detach().clone()
-    torch.nn.init.zeros_(made.places.vectors)
-    turned_alone = gap()
-    grid = made.places.grid
-    made.places.grid = torch.zeros_like(grid)
+    assert gap() > 1e-3
+    made.places.grid = torch.zeros_like(made.places.grid)
     assert gap() < 1e-5
-    made.places.vectors.data.copy_(vectors)
-    assert gap() > 1e-3 and turned_alone > 1e-3
+
+
+def test_every_convolution_of_a_unet_hears_the_caption() -> None:
+    """Without attention to words, through the mean over them."""
+    made = unet()
+    for block in made.coarse:
+        torch.nn.init.zeros_(block.reading.out.weight)  # type: ignore[union-attr]
+    points, time, tokens, lengths = given()
+    velocity = made(points, time, tokens, lengths)
+    assert (made(points, time, tokens.flip(0), lengths) - velocity).abs().max() > 1e-3
+    torch.nn.init.zeros_(made.whole.weight)
+    velocity = made(points, time, tokens, lengths)
+    torch.testing.assert_close(made(points, time, tokens.flip(0), lengths), velocity)
+
+
+def test_a_mean_word_is_of_real_words() -> None:
+    features = torch.arange(12.0).view(2, 3, 2)
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    found = mean_word(Words(features, mask))
+    torch.testing.assert_close(found, torch.tensor([[1.0, 2.0], [6.0, 7.0]]))
+
+
+def test_a_unet_knows_where_a_place_is() -> None:
+    """The same noise everywhere, and yet another velocity at each place."""
+    made = unet()
+    _, time, tokens, lengths = given()
+    before = made(torch.zeros(2, 3, 4, 4), time, tokens, lengths)
+    torch.nn.init.zeros_(made.places.vectors)
+    after = made(torch.zeros(2, 3, 4, 4), time, tokens, lengths)
+    assert (before - after).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("patch", [1, 2])
