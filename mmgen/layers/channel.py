@@ -13,6 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmgen.layers.validation import require_decay
+
 
 class GaussianChannel(nn.Module):
     r"""Noise of one size on every number of a vector, and what the vectors are like.
@@ -49,8 +51,7 @@ class GaussianChannel(nn.Module):
             raise ValueError(f"code_dim must be at least 1; got {dim}.")
         if not 0 <= deviation < float("inf"):
             raise ValueError(f"noise must be a number from 0 on; got {deviation}.")
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay must lie in [0, 1); got {decay}.")
+        require_decay(decay)
         self.deviation, self.decay = deviation, decay
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("covariance", torch.eye(dim))

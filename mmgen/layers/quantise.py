@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, mse_loss
 
+from mmgen.layers.validation import require_decay
+
 EPSILON = 1e-5  # vectors a step, on average, below which a code stays where it is
 
 
@@ -97,8 +99,7 @@ class VectorQuantiser(nn.Module):
             raise ValueError(
                 f'learned must be "average" or "gradient"; got {learned!r}.'
             )
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay must lie in [0, 1); got {decay}.")
+        require_decay(decay)
         self.size, self.code_dim = codes, code_dim
         self.learned, self.decay = learned, decay
         start = torch.empty(codes, code_dim).uniform_(-1 / codes, 1 / codes)

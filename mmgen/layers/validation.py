@@ -91,6 +91,16 @@ def require_positive(**numbers: float) -> None:
             raise ValueError(f"{name} must be above 0; got {value}.")
 
 
+def require_decay(decay: float) -> None:
+    """Refuse what cannot be the share that an average keeps in a step.
+
+    Raises:
+        ValueError: it does not lie in [0, 1).
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"decay must lie in [0, 1); got {decay}.")
+
+
 @contextlib.contextmanager
 def at_most(tensors: int, error: Exception) -> Iterator[None]:
     """Stop this thread's making of networks at a number of parameter tensors.

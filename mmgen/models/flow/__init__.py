@@ -14,6 +14,7 @@ from mmgen.models.flow.latents import CodeLatents, GridLatents, PixelLatents
 from mmgen.models.flow.networks import (
     FlowBlock,
     FlowConfig,
+    VelocityNetwork,
     VelocityTransformer,
     Words,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "Path",
     "PixelLatents",
     "VariancePreservingPath",
+    "VelocityNetwork",
     "VelocityTransformer",
     "VelocityUNet",
     "Words",

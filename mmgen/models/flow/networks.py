@@ -11,6 +11,7 @@ Chen et al., *PixArt-α*, ICLR 2024.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -332,39 +333,7 @@ def unpatchify(tokens: Tensor, patch: int, side: int) -> Tensor:
     return cut.permute(0, 5, 1, 3, 2, 4).reshape(len(tokens), -1, side, side)
 
 
-def check_points(points: Tensor, channels: int, side: int) -> None:
-    """Refuse latents of another size than (B, channels, side, side).
-
-    Raises:
-        ValueError: another shape.
-    """
-    if points.ndim != 4 or tuple(points.shape[1:]) != (channels, side, side):
-        raise ValueError(
-            f"latents must be of shape (B, {channels}, {side}, {side}), the size that "
-            f"this network draws; got {tuple(points.shape)}."
-        )
-
-
-def check_sizes(config: FlowConfig, side: int) -> None:
-    """Refuse sizes of a network that do not fit, or not a grid of ``side`` places.
-
-    Raises:
-        ValueError: such a size.
-    """
-    width, patch = config.width, config.patch
-    if side % patch or side < patch:
-        raise ValueError(
-            f"config.patch must divide the side of the latents, {side}; got {patch}."
-        )
-    if config.depth < 1 or config.heads < 1 or width < 2 * AXES * config.heads:
-        raise ValueError(
-            f"config.depth must be at least 1, and width at least 6 x heads, a pair to "
-            f"turn for each axis of places; got depth {config.depth}, width {width} "
-            f"and {config.heads} heads."
-        )
-
-
-class VelocityTransformer(nn.Module):
+class VelocityNetwork(nn.Module, ABC):
     """Points, times and captions to velocities.
 
     Args:
@@ -387,14 +356,73 @@ class VelocityTransformer(nn.Module):
         side: int,
     ) -> None:
         super().__init__()
-        check_sizes(config, side)
-        width, patch = config.width, config.patch
-        self.channels, self.side, self.patch = channels, side, patch
+        self._check(config, side)
+        self.channels, self.side, self.patch = channels, side, config.patch
         self.max_tokens = max_tokens
         self.reader = WordReader(config, vocabulary_size, max_tokens)
+        self.time = TimeNetwork(config.width)
+
+    @staticmethod
+    def _check(config: FlowConfig, side: int) -> None:
+        """Refuse sizes that do not fit, before anything is made of them."""
+        width, patch = config.width, config.patch
+        if side % patch or side < patch:
+            raise ValueError(
+                f"config.patch must divide the side of the latents, {side}; got "
+                f"{patch}."
+            )
+        if config.depth < 1 or config.heads < 1 or width < 2 * AXES * config.heads:
+            raise ValueError(
+                f"config.depth must be at least 1, and width at least 6 x heads, a "
+                f"pair to turn for each axis of places; got depth {config.depth}, "
+                f"width {width} and {config.heads} heads."
+            )
+
+    def read(self, tokens: Tensor, lengths: Tensor) -> Words:
+        """Captions as ``WordReader`` reads them: once, for all times."""
+        return self.reader(tokens, lengths)
+
+    def velocity(self, points: Tensor, time: Tensor, words: Words) -> Tensor:
+        """Velocities (B, C, h, w) of points (B, C, h, w) at times (B,).
+
+        Raises:
+            ValueError: points of another size.
+        """
+        size = (self.channels, self.side, self.side)
+        if points.ndim != 4 or tuple(points.shape[1:]) != size:
+            raise ValueError(
+                f"latents must be of shape (B, {self.channels}, {self.side}, "
+                f"{self.side}), the size that this network draws; got "
+                f"{tuple(points.shape)}."
+            )
+        return self._velocity(points, self.time(time), words).to(points.dtype)
+
+    @abstractmethod
+    def _velocity(self, points: Tensor, told: Tensor, words: Words) -> Tensor:
+        """As ``velocity``, of times as vectors (B, D)."""
+
+    def forward(
+        self, points: Tensor, time: Tensor, tokens: Tensor, lengths: Tensor
+    ) -> Tensor:
+        """As ``velocity``, of captions as for ``read``."""
+        return self.velocity(points, time, self.read(tokens, lengths))
+
+
+class VelocityTransformer(VelocityNetwork):
+    """Squares of the points as tokens; arguments as for ``VelocityNetwork``."""
+
+    def __init__(
+        self,
+        config: FlowConfig,
+        vocabulary_size: int,
+        max_tokens: int,
+        channels: int,
+        side: int,
+    ) -> None:
+        super().__init__(config, vocabulary_size, max_tokens, channels, side)
+        width, patch = config.width, config.patch
         self.enter = nn.Linear(channels * patch**2, width)
         self.places = Places(width, config.heads, side // patch)
-        self.time = TimeNetwork(width)
         self.modulate = nn.Linear(width, MODULATIONS * width)
         self.blocks = nn.ModuleList(
             FlowBlock(width, config.heads) for _ in range(config.depth)
@@ -409,18 +437,7 @@ class VelocityTransformer(nn.Module):
             nn.init.zeros_(linear.weight)  # at first the velocity is 0
             nn.init.zeros_(linear.bias)
 
-    def read(self, tokens: Tensor, lengths: Tensor) -> Words:
-        """Captions as ``WordReader`` reads them: once, for all times."""
-        return self.reader(tokens, lengths)
-
-    def velocity(self, points: Tensor, time: Tensor, words: Words) -> Tensor:
-        """Velocities (B, C, h, w) of points (B, C, h, w) at times (B,).
-
-        Raises:
-            ValueError: points of another size.
-        """
-        check_points(points, self.channels, self.side)
-        told = self.time(time)
+    def _velocity(self, points: Tensor, told: Tensor, words: Words) -> Tensor:
         modulation = self.modulate(told)
         tokens = self.enter(patchify(points, self.patch))
         pieces, rotation, word_rotation = self.places(tokens, words)
@@ -428,10 +445,4 @@ class VelocityTransformer(nn.Module):
             pieces = block(pieces, modulation, rotation, words, word_rotation)
         shift, scale = self.last_modulate(told)[:, None].chunk(2, dim=2)
         pieces = self.last((1 + scale) * self.norm(pieces) + shift)
-        return unpatchify(pieces.to(points.dtype), self.patch, self.side)
-
-    def forward(
-        self, points: Tensor, time: Tensor, tokens: Tensor, lengths: Tensor
-    ) -> Tensor:
-        """As ``velocity``, of captions as for ``read``."""
-        return self.velocity(points, time, self.read(tokens, lengths))
+        return unpatchify(pieces, self.patch, self.side)

@@ -2,8 +2,8 @@ r"""A network of convolutions at two sizes from a point of the path to a velocit
 
 Convolutions know from the beginning that neighbours belong together; a Transformer has
 to learn it. Attention, to all other places and to the words, stands at the coarse grid.
-The mean over the words joins the time: without it, where and what an object is was
-heard thousands of steps later.
+The mean over the words joins the time, so that every convolution hears what holds for
+the whole picture.
 
 Ronneberger, Fischer and Brox, *U-Net*, MICCAI 2015.
 Ho, Jain and Abbeel, *Denoising Diffusion Probabilistic Models*, NeurIPS 2020.
@@ -25,13 +25,10 @@ from mmgen.models.flow.networks import (
     FlowConfig,
     Placed,
     Places,
-    TimeNetwork,
+    VelocityNetwork,
     VelocityTransformer,
     WordAttention,
-    WordReader,
     Words,
-    check_points,
-    check_sizes,
 )
 
 
@@ -114,12 +111,12 @@ def mean_word(words: Words) -> Tensor:
     return (words.features * mask).sum(dim=1) / mask.sum(dim=1)
 
 
-class VelocityUNet(nn.Module):
-    """Points, times and captions to velocities.
+class VelocityUNet(VelocityNetwork):
+    """Convolutions at a fine and a coarse grid, and attention at the coarse one.
 
     Args:
         config: sizes; the fine grid has half of its width.
-        vocabulary_size, max_tokens, channels: as for ``VelocityTransformer``.
+        vocabulary_size, max_tokens, channels: as for ``VelocityNetwork``.
         side: h = w of the latents, a multiple of 2 ``config.patch``.
 
     Raises:
@@ -134,20 +131,8 @@ class VelocityUNet(nn.Module):
         channels: int,
         side: int,
     ) -> None:
-        super().__init__()
-        check_sizes(config, side)
+        super().__init__(config, vocabulary_size, max_tokens, channels, side)
         width, fine = config.width, config.width // 2
-        if side % (2 * config.patch) or width % 2:
-            raise ValueError(
-                f"the U-Net halves its grid: side {side} must be a multiple of twice "
-                f"config.patch, and config.width even; got patch {config.patch} and "
-                f"width {width}."
-            )
-        check_groups(fine)
-        self.channels, self.side, self.patch = channels, side, config.patch
-        self.max_tokens = max_tokens
-        self.reader = WordReader(config, vocabulary_size, max_tokens)
-        self.time = TimeNetwork(width)
         self.whole = nn.Linear(width, width)  # of the mean over the words
         self.enter = nn.Conv2d(channels * config.patch**2, fine, 3, padding=1)
         self.down = nn.ModuleList(TimedBlock(fine, width) for _ in range(2))
@@ -164,20 +149,20 @@ class VelocityUNet(nn.Module):
         for parameter in self.last.parameters():
             nn.init.zeros_(parameter)  # at first the velocity is 0
 
-    def read(self, tokens: Tensor, lengths: Tensor) -> Words:
-        """Captions as ``WordReader`` reads them: once, for all times."""
-        return self.reader(tokens, lengths)
+    @staticmethod
+    def _check(config: FlowConfig, side: int) -> None:
+        VelocityNetwork._check(config, side)
+        if side % (2 * config.patch) or config.width % 2:
+            raise ValueError(
+                f"the U-Net halves its grid: side {side} must be a multiple of twice "
+                f"config.patch, and config.width even; got patch {config.patch} and "
+                f"width {config.width}."
+            )
+        check_groups(config.width // 2)
 
-    def velocity(self, points: Tensor, time: Tensor, words: Words) -> Tensor:
-        """Velocities (B, C, h, w) of points (B, C, h, w) at times (B,).
-
-        Raises:
-            ValueError: points of another size.
-        """
-        check_points(points, self.channels, self.side)
-        # What holds for the whole picture is heard by every convolution; which word
-        # belongs where is left to the attention.
-        told = self.time(time) + silu(self.whole(mean_word(words)))
+    def _velocity(self, points: Tensor, told: Tensor, words: Words) -> Tensor:
+        # which word belongs where is left to the attention
+        told = told + silu(self.whole(mean_word(words)))
         features = self.enter(pixel_unshuffle(points, self.patch))
         for block in self.down:
             features = block(features, told)
@@ -194,18 +179,12 @@ class VelocityUNet(nn.Module):
         for block in self.up:
             features = block(features, told)
         drawn = self.last(silu(self.norm(features)))
-        return pixel_shuffle(drawn, self.patch).to(points.dtype)
-
-    def forward(
-        self, points: Tensor, time: Tensor, tokens: Tensor, lengths: Tensor
-    ) -> Tensor:
-        """As ``velocity``, of captions as for ``read``."""
-        return self.velocity(points, time, self.read(tokens, lengths))
+        return pixel_shuffle(drawn, self.patch)
 
 
 def velocity_network(
     config: FlowConfig, vocabulary_size: int, max_tokens: int, channels: int, side: int
-) -> VelocityTransformer | VelocityUNet:
+) -> VelocityNetwork:
     """The network that ``config.network`` names; arguments as for it.
 
     Raises:
