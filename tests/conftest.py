@@ -1,12 +1,13 @@
-"""Skips that nobody expects fail where every test can run."""
+"""Skips that nobody expects fail, and no test leaves torch's switches to the next."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+import torch
 
 # On somebody's machine a package, a tool or a font may lack, and its tests are skipped.
 # Where all of them were installed a skip would hide a test that no longer runs: these
@@ -39,6 +40,18 @@ def _fail_if_unexpected(report: Any) -> None:
         f"({' or '.join(STRICT)} is set): {reason}. Install what lacks, or name the "
         f"reason in tests/conftest.py with why it holds everywhere."
     )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def torch_switches() -> Iterator[None]:
+    """Chapters and benchmarks demand determinism of their whole process; a file of
+    tests puts it back, or what another file sees depends on which worker runs it."""
+    demanded = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    yield
+    torch.use_deterministic_algorithms(demanded, warn_only=warns)
+    torch.backends.cudnn.benchmark = benchmark
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -52,17 +52,7 @@ def test_results_are_read_and_unknown_ones_named():
         explore.results("cgan")
 
 
-@pytest.fixture
-def switches():
-    """Torch's switches, put back afterwards: other tests share the process."""
-    was = torch.are_deterministic_algorithms_enabled()
-    benchmark = torch.backends.cudnn.benchmark
-    yield
-    torch.use_deterministic_algorithms(was)
-    torch.backends.cudnn.benchmark = benchmark
-
-
-def test_a_device_begins_at_its_seed(switches):
+def test_a_device_begins_at_its_seed():
     explore.device(seed=3)
     first = torch.rand(4)
     explore.device(seed=3)
