@@ -27,6 +27,7 @@ METHODS: dict[str, str] = {
     "vqvae": "mmgen.models.vqvae:VQVAETask",
     "ar": "mmgen.models.autoregressive:ARTask",
     "masked": "mmgen.models.masked:MaskedTask",
+    "flow": "mmgen.models.flow:FlowTask",
     "bimodal": "mmgen.models.bimodal:BimodalTask",
     "fuse": "mmgen.models.fusion:FusionTask",
     "caption": "mmgen.models.captioning:CaptioningTask",

@@ -44,7 +44,7 @@ REFUSED = {
     # codes of these pictures have to be made first
     **{
         (method, name): f"vq-{name}32"
-        for method in ("ar", "masked", "joint")
+        for method in ("ar", "masked", "joint", "flow")
         for name in ("emoji", "cub", "coco")
     },
 }
