@@ -32,6 +32,7 @@ PUBLISHED = (
             time_mean=-1.0,
             learning_rate=1.2e-3,
             guidance=3.0,
+            draw_steps=12,
         ),
         replace(ON_CPU, steps=4500, batch_size=32, channels_last=True),
         measured=SHAPES,
