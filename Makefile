@@ -51,9 +51,10 @@ audit: .venv/installed
 # run again from the top and every output is compared with the committed one. What takes
 # minutes begins first, in this order, or one core would wait for it at the end. In the
 # browser the tests of a page stay together: each core has its own browser and server.
+# Every cell runs here at laptop scale, by nbval; at smoke scale it runs by make smoke.
 test: book lint
 	$(THREADS) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
-	  --nbval -m "not book" $(wildcard notebooks/*.ipynb) tests/classroom tests \
+	  --nbval -m "not book and not smoke" $(wildcard notebooks/*.ipynb) tests/classroom tests \
 	  $(wildcard notebooks/assignments/*/*.ipynb)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m book tests/book
 
@@ -63,7 +64,7 @@ notebooks: .venv/installed
 # every cell of every chapter once, at the smallest size, without comparing outputs
 smoke: .venv/installed
 	$(THREADS) MMGEN_SCALE=smoke $(BIN)/python -m pytest -n 2 -q \
-	  -k at_smoke_scale tests/test_notebooks.py
+	  -m smoke tests/test_notebooks.py
 
 # without those that train for many minutes or need a run: they say so by SLOW = "why"
 bench: .venv/installed

@@ -227,6 +227,7 @@ def test_cells_that_show_results_are_folded(path):
     assert unfolded == []
 
 
+@pytest.mark.smoke
 @pytest.mark.slow
 @chapters
 def test_every_cell_runs_at_smoke_scale(path, monkeypatch):
