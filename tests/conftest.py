@@ -7,7 +7,8 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
-import torch
+
+from mmgen.training.devices import switches_put_back
 
 # On somebody's machine a package, a tool or a font may lack, and its tests are skipped.
 # Where all of them were installed a skip would hide a test that no longer runs: these
@@ -46,12 +47,8 @@ def _fail_if_unexpected(report: Any) -> None:
 def torch_switches() -> Iterator[None]:
     """Chapters and benchmarks demand determinism of their whole process; a file of
     tests puts it back, or what another file sees depends on which worker runs it."""
-    demanded = torch.are_deterministic_algorithms_enabled()
-    warns = torch.is_deterministic_algorithms_warn_only_enabled()
-    benchmark = torch.backends.cudnn.benchmark
-    yield
-    torch.use_deterministic_algorithms(demanded, warn_only=warns)
-    torch.backends.cudnn.benchmark = benchmark
+    with switches_put_back():
+        yield
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -155,20 +155,28 @@ def reproducible(seed: int = 0) -> None:
 
 
 @contextlib.contextmanager
-def backends(deterministic: bool) -> Iterator[None]:
-    """Set torch's switches for a run, and put them back."""
-    was_deterministic = torch.are_deterministic_algorithms_enabled()
+def switches_put_back() -> Iterator[None]:
+    """Leave torch's switches, which hold for the whole process, as they were found."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
-    if deterministic:
-        _demand_determinism()
-    # All batches have one shape: the search for the fastest convolution pays.
-    torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(was_deterministic, warn_only=warns)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warns)
         torch.backends.cudnn.benchmark = benchmark
+
+
+@contextlib.contextmanager
+def backends(deterministic: bool) -> Iterator[None]:
+    """Set torch's switches for a run, and put them back."""
+    with switches_put_back():
+        if deterministic:
+            _demand_determinism()
+        searches = not torch.are_deterministic_algorithms_enabled()
+        # All batches have one shape: the search for the fastest convolution pays.
+        torch.backends.cudnn.benchmark = searches
+        yield
 
 
 def _demand_determinism() -> None:
