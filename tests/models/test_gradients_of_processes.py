@@ -21,6 +21,7 @@ from mmgen.models.bimodal import BimodalConfig, BimodalTask
 from mmgen.models.captioning import CaptioningConfig, CaptioningTask
 from mmgen.models.cgan import CGANConfig, CGANTask
 from mmgen.models.damsm import DAMSMConfig, DAMSMMatcher, DAMSMTask
+from mmgen.models.flow import FlowConfig, FlowTask
 from mmgen.models.fusion import FusionConfig, FusionTask
 from mmgen.models.joint import JointConfig, JointTask
 from mmgen.models.masked import MaskedConfig, MaskedTask
@@ -87,6 +88,7 @@ JOINT = JointConfig(
     patch=2,
     hidden=8,
 )
+FLOW = FlowConfig(width=24, depth=2, heads=2, text_depth=1, caption_dropout=0.3)
 TOWERS = AlignmentConfig(16, 6, 4, 6, width=8, grid=4, patch=2, hard_negatives=True)
 
 CASES: dict[str, tuple[Any, Any]] = {
@@ -118,6 +120,8 @@ CASES: dict[str, tuple[Any, Any]] = {
     "ar": (ARTask, ARConfig(**WRITER)),
     "masked": (MaskedTask, MaskedConfig(**WRITER)),
     "joint": (JointTask, JOINT),
+    "flow": (FlowTask, FLOW),
+    "flow, unet": (FlowTask, replace(FLOW, network="unet", width=16)),
 }
 # Losses over pairs *within* a process's share, in this phase: two processes are one
 # that takes the batch in two parts. (The wrong caption of the published AttnGAN is the
@@ -196,7 +200,13 @@ def new_task(name: str) -> tuple[Any, FewScenes]:
     matcher = DAMSMMatcher(MATCHER, data.vocabulary, data.max_tokens)
     frozen = {"damsm": matcher, "tokenizer": VQVAESampler(CODES, size).eval()}
     task_class, config = CASES[name]
-    return task_class.build(config, data, frozen), data
+    task = task_class.build(config, data, frozen)
+    # what begins at 0 would leave what is before it without a gradient
+    for network in task.networks.values():
+        for parameter in network.parameters():
+            if not parameter.any():
+                nn.init.normal_(parameter, std=0.1)
+    return task, data
 
 
 def assert_close(found: Tensor, expected: Tensor, largest: float, what: str) -> None:
