@@ -7,7 +7,7 @@ from dataclasses import replace
 from mmgen.models.autoregressive import ARConfig
 from mmgen.presets import Preset
 from mmgen.presets.datasets import begun
-from mmgen.presets.measured import EMOJI, SHAPES
+from mmgen.presets.measured import SHAPES
 from mmgen.presets.writers import ON_CPU, writing_defaults
 
 
@@ -25,13 +25,5 @@ PUBLISHED = (
         ARConfig(tokenizer="vq-shapes64", guidance=1.5),
         replace(ON_CPU, steps=10_000),
         measured=SHAPES,
-    ),
-    Preset(
-        "ar-emoji64",
-        "ar",
-        {**begun("emoji", 64, "both"), "split_by": "combination"},
-        ARConfig(tokenizer="vq-emoji64", guidance=1.5),
-        replace(ON_CPU, steps=6500),
-        measured=EMOJI,
     ),
 )

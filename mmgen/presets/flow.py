@@ -7,7 +7,7 @@ from dataclasses import replace
 from mmgen.models.flow import FlowConfig
 from mmgen.presets import Preset
 from mmgen.presets.datasets import begun
-from mmgen.presets.measured import SHAPES
+from mmgen.presets.measured import EMOJI, SHAPES
 from mmgen.presets.writers import ON_CPU, writing_defaults
 
 
@@ -36,5 +36,24 @@ PUBLISHED = (
         ),
         replace(ON_CPU, steps=4500, batch_size=32, channels_last=True),
         measured=SHAPES,
+    ),
+    Preset(
+        "flow-emoji64",
+        "flow",
+        {**begun("emoji", 64, "both"), "split_by": "combination"},
+        FlowConfig(
+            tokenizer="ae-emoji64",
+            aligned="align-emoji64",
+            channels=4,
+            network="unet",
+            width=96,
+            depth=4,
+            time_mean=-1.0,
+            learning_rate=1.2e-3,
+            guidance=3.0,
+            draw_steps=12,
+        ),
+        replace(ON_CPU, steps=3000, batch_size=32, channels_last=True),
+        measured=EMOJI,
     ),
 )

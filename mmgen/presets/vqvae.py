@@ -106,4 +106,12 @@ PUBLISHED = (
         replace(_ON_CPU, steps=1600),
         measured=SHAPES,
     ),
+    Preset(
+        "ae-emoji64",
+        "vqvae",
+        {**begun("emoji", 64, "en"), "split_by": "combination"},
+        _CONTINUOUS,
+        replace(_ON_CPU, steps=1600),
+        measured=EMOJI,
+    ),
 )
