@@ -59,7 +59,12 @@ def test_models_are_found_by_what_they_do() -> None:
     found = leaderboard.models()
     assert {"cgan-shapes64", "cvae-shapes64", "ar-shapes64"} <= set(found)
     # matches, does not read its captions, draws 32 pixels, draws emoji
-    others = ("damsm-shapes64", "vae-shapes64", "attngan-paper-shapes32", "cgan-emoji64")
+    others = (
+        "damsm-shapes64",
+        "vae-shapes64",
+        "attngan-paper-shapes32",
+        "cgan-emoji64",
+    )
     assert set(others) <= set(available())
     assert not set(others) & set(found)
 
