@@ -37,7 +37,7 @@ def _architecture() -> Diagram:
             "to words, network for each token",
         )
     )
-    diagram.row(last=("network", "norm, linear map"))
+    diagram.row(last=("network", "norm, shifted and scaled by\nthe time, linear map"))
     diagram.row(u=("tensor", "velocity u\n(B, C, h, w)"))
     diagram.row(
         step=("tensor", "in drawing: a step\nfrom the point along u", 1.2),
